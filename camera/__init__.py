@@ -1,0 +1,1 @@
+"""A camera: frames to masked embeddings."""

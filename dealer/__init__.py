@@ -1,0 +1,1 @@
+"""The trusted crypto provider: mints correlated randomness ahead of time."""

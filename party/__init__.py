@@ -1,0 +1,1 @@
+"""One of the two computing parties."""

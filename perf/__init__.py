@@ -1,0 +1,1 @@
+"""Benchmarks; may import every role."""

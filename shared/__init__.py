@@ -1,0 +1,1 @@
+"""What all roles must agree on: arithmetic, formats, messages. Imports no role."""

@@ -1,0 +1,100 @@
+"""The typed errors, and the exit code that each family ends a process with.
+
+Every message is one line, says what was found and what was expected, and contains no secret.
+"""
+
+from __future__ import annotations
+
+EXIT_OK = 0
+EXIT_UNEXPECTED = 1  # the run finished, its outcome is not the expected one
+EXIT_INPUT = 2  # usage, configuration, a file or a value that is not acceptable
+EXIT_SECURITY = 3  # authentication or a protocol check failed
+EXIT_RESOURCE = 4  # disk, lock, port, peer: try again when it is back
+
+
+class TwokeyError(Exception):
+    """The root of all typed errors."""
+
+    exit_code = EXIT_UNEXPECTED
+
+
+class InputError(TwokeyError):
+    """Something given to the program is not acceptable; nothing was changed."""
+
+    exit_code = EXIT_INPUT
+
+
+class ConfigError(InputError):
+    """A configuration file is missing, unreadable, or has an unknown or bad key."""
+
+
+class RangeError(InputError):
+    """A number is outside the range of protocol section 2 (never clipped)."""
+
+
+class FormatError(InputError):
+    """Bytes that do not decode strictly to what was expected."""
+
+
+class ModelMismatch(InputError):
+    """An embedding of one model was offered where another one is expected."""
+
+
+class NoFace(InputError):
+    """An image in which exactly one face was expected has none, or several."""
+
+
+class WeightsMissing(InputError):
+    """A model's weights are not in place, or are not the known ones."""
+
+
+class SecurityError(TwokeyError):
+    """Authentication or a protocol check failed; what it covered is not used."""
+
+    exit_code = EXIT_SECURITY
+
+
+class AuthenticationFailed(SecurityError):
+    """A signature, key, tag or encrypted chunk does not verify."""
+
+
+class TamperDetected(SecurityError):
+    """A check of protocol section 3 failed: the peer deviated. No result is released."""
+
+
+class PeerVanished(SecurityError):
+    """The peer saw our value and gave no valid opening in time; treated as a failed check."""
+
+
+class HeaderMismatch(SecurityError):
+    """The peer's header names other parameters, material, places or slots than ours."""
+
+
+class ProtocolViolation(SecurityError):
+    """A message that is not allowed in this state, or inconsistent in itself."""
+
+
+class SlotReused(SecurityError):
+    """A slot, place or check that was used before was asked for again."""
+
+
+class StaleMessage(SecurityError):
+    """A message of another session, window or batch."""
+
+
+class ResourceError(TwokeyError):
+    """The machine or the network cannot do it now."""
+
+    exit_code = EXIT_RESOURCE
+
+
+class Locked(ResourceError):
+    """Another process holds the journal."""
+
+
+class DiskFull(ResourceError):
+    """No space left; what was complete before stays complete."""
+
+
+class MaterialExhausted(ResourceError):
+    """No unused slot is left in this window for this camera."""
