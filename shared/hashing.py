@@ -1,12 +1,13 @@
-"""Domain-separated SHA-256 over a canonical, injective encoding (protocol section 10.1)."""
+"""Domain-separated SHA-256 over a canonical, injective encoding (encodings E1)."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 
 PROTOCOL = b"twokey/1"
 
-Field = bytes | int | str
+Field = bytes | memoryview | int | str
 
 
 def encode(label: str, *fields: Field) -> bytes:
@@ -15,21 +16,27 @@ def encode(label: str, *fields: Field) -> bytes:
     Integers are u64 little-endian, strings UTF-8. The label carries the protocol version.
     Raises OverflowError for an integer outside 0..2^64-1.
     """
-    parts = [_part(PROTOCOL + b" " + label.encode())]
-    for field in fields:
-        if isinstance(field, int):
-            parts.append(_part(field.to_bytes(8, "little")))
-        elif isinstance(field, str):
-            parts.append(_part(field.encode()))
-        else:
-            parts.append(_part(bytes(field)))
-    return b"".join(parts)
+    return b"".join(_parts(label, fields))
 
 
 def digest(label: str, *fields: Field) -> bytes:
     """SHA-256 of `encode(label, *fields)`: 32 bytes."""
-    return hashlib.sha256(encode(label, *fields)).digest()
+    state = hashlib.sha256()
+    for part in _parts(label, fields):
+        state.update(part)
+    return state.digest()
 
 
-def _part(content: bytes) -> bytes:
-    return len(content).to_bytes(4, "little") + content
+def _parts(label: str, fields: tuple[Field, ...]) -> Iterator[bytes | memoryview]:
+    head = PROTOCOL + b" " + label.encode()
+    yield len(head).to_bytes(4, "little") + head
+    for field in fields:
+        if isinstance(field, int):
+            yield b"\x08\x00\x00\x00" + field.to_bytes(8, "little")
+        elif isinstance(field, memoryview):
+            yield field.nbytes.to_bytes(4, "little")
+            yield field
+        else:
+            content = field.encode() if isinstance(field, str) else field
+            yield len(content).to_bytes(4, "little")
+            yield content
