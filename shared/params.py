@@ -50,9 +50,7 @@ class Parameters:
         _in_range("entry_bound", self.entry_bound, 0, 1 << 16)
         reach = (self.face_bound + self.entry_bound) ** 2
         if reach >= 1 << (self.n - 1):
-            raise RangeError(
-                f"(face_bound + entry_bound)^2 = {reach} is not below 2^{self.n - 1}"
-            )
+            raise RangeError(f"(face_bound + entry_bound)^2 = {reach} is not below 2^{self.n - 1}")
         if not 0 < len(self.model) <= 64 or not self.model.isascii():
             raise RangeError("parameter model: 1 to 64 ASCII characters expected")
 
@@ -123,7 +121,11 @@ def for_bounds(
 
     Norm bounds are scaled by 2^f and rounded down. Raises RangeError.
     """
-    for name, value in (("threshold", threshold), ("face_norm", face_norm), ("entry_norm", entry_norm)):
+    for name, value in (
+        ("threshold", threshold),
+        ("face_norm", face_norm),
+        ("entry_norm", entry_norm),
+    ):
         if not math.isfinite(value):
             raise RangeError(f"{name}: {value} is not finite")
     scale = 1 << fraction_bits

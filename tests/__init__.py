@@ -1,0 +1,1 @@
+"""Tests, the pure-integer reference and the published vectors."""
