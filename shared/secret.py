@@ -8,8 +8,8 @@ from typing import NoReturn
 class Secret:
     """Secret bytes: prints as its type, refuses truth value, comparison, hashing and copying.
 
-    The bytes are kept in one buffer of this object; `erase` overwrites it. Raises ValueError
-    when used after `erase`.
+    The bytes are kept in one buffer of this object; `destroy` overwrites it. Raises ValueError
+    when used after `destroy`.
     """
 
     __slots__ = ("_content",)
@@ -20,10 +20,10 @@ class Secret:
     def reveal(self) -> bytes:
         """A copy of the bytes, for the call that needs them."""
         if self._content is None:
-            raise ValueError("a secret was asked for after it was erased")
+            raise ValueError("a secret was asked for after it was destroyed")
         return bytes(self._content)
 
-    def erase(self) -> None:
+    def destroy(self) -> None:
         """Overwrites the bytes held here; the object is of no use afterwards."""
         if self._content is not None:
             self._content[:] = bytes(len(self._content))

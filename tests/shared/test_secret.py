@@ -39,9 +39,9 @@ def test_a_secret_reveals_what_it_was_given() -> None:
     assert Secret(bytearray(CONTENT)).reveal() == CONTENT
 
 
-def test_an_erased_secret_is_of_no_use() -> None:
+def test_a_destroyed_secret_is_of_no_use() -> None:
     secret = Secret(CONTENT)
-    secret.erase()
-    secret.erase()
-    with pytest.raises(ValueError, match="erased"):
+    secret.destroy()
+    secret.destroy()
+    with pytest.raises(ValueError, match="destroyed"):
         secret.reveal()

@@ -1,0 +1,200 @@
+"""Pseudorandom blocks: AES-256 of slot, domain and index (encodings E2), and E3's slot keys."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+from numpy.typing import ArrayLike, NDArray
+
+from shared import aes_ir, aes_portable, kernels
+from shared.errors import FormatError
+from shared.hashing import digest
+from shared.kernels import (
+    FOUR_BLOCKS,
+    PORTABLE,
+    address,
+    available,
+    compiled,
+    kernel_name,
+    kernel_number,
+    load64,
+    readable,
+    store64,
+    writable,
+)
+from shared.secret import Secret
+
+__all__ = [
+    "ALPHA",
+    "CHI",
+    "DCF_ROOT",
+    "DELTA",
+    "RHO",
+    "RHO_MAC",
+    "R_HIGH",
+    "R_LOW",
+    "R_MAC",
+    "Key",
+    "available",
+    "coefficients",
+    "expand",
+    "kernel_name",
+    "slot_keys",
+]
+
+Key = bytes | Secret
+U64 = NDArray[np.uint64]
+
+ALPHA: Final = 1
+DELTA: Final = 2
+R_HIGH: Final = 3
+R_MAC: Final = 4
+RHO: Final = 5
+RHO_MAC: Final = 6
+DCF_ROOT: Final = 7
+R_LOW: Final = 8
+CHI: Final = 9
+
+_KEY_BYTES = 32
+
+
+def expand(
+    key: Key, slots: ArrayLike, domain: int, count: int, out: U64 | None = None
+) -> U64:
+    """Blocks (encodings E2) of each slot, indices 0..count-1, in one domain.
+
+    key: 32 bytes. slots: (F,) uint64. Returns `out`, (F, count, 2) uint64, made if not given.
+    Raises FormatError for a wrong key length, dtype or shape.
+    """
+    places = _slots(slots)
+    shape = (len(places), count, 2)
+    result = np.empty(shape, dtype=np.uint64) if out is None else out
+    writable("blocks", result, np.uint64, shape)
+    if not (0 <= count < 1 << 32 and 0 <= domain < 1 << 32):
+        raise FormatError(f"blocks: found domain {domain}, count {count}, expected u32")
+    secret = _key(key)
+    _expand(
+        kernel_number(),
+        address(secret),
+        address(places),
+        len(places),
+        domain,
+        count,
+        address(result),
+    )
+    return result
+
+
+def slot_keys(set_digest: bytes, slots: ArrayLike) -> U64:
+    """The public AES-128 key of each slot's DCF (encodings E3): (F, 2) uint64.
+
+    set_digest: 32 bytes. slots: (F,) uint64.
+    """
+    places = _slots(slots)
+    result = expand(digest("dcf", set_digest), places, 0, 1)[:, 0, :]
+    result[:, 0] ^= places
+    return result
+
+
+def coefficients(seed: bytes, count: int) -> U64:
+    """The coefficients chi_0..chi_{count-1} of a prepare check: (count, 2) uint64.
+
+    seed: 32 bytes from coin tossing (protocol section 3); chi_i is block (slot i, CHI, 0).
+    """
+    return expand(seed, np.arange(count, dtype=np.uint64), CHI, 1)[:, 0, :]
+
+
+def _slots(slots: ArrayLike) -> U64:
+    array = np.asarray(slots, dtype=np.uint64)
+    return readable("slots", array, np.uint64, (array.size,))
+
+
+def _key(key: Key) -> NDArray[np.uint8]:
+    content = key.reveal() if isinstance(key, Secret) else key
+    if len(content) != _KEY_BYTES:
+        raise FormatError(f"block key: found {len(content)} bytes, expected {_KEY_BYTES}")
+    return np.frombuffer(content, dtype=np.uint8)
+
+
+@intrinsic(prefer_literal=True)
+def _schedule(typing_context: Any, blocks: Any, key: Any, out: Any) -> Any:
+    """Expands an AES-256 key of 32 bytes at `key` to 240 bytes at `out`."""
+    i64 = types.int64
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        target = kernels.target(signature.args[0])
+        if target is not None:
+            function = aes_ir.schedule(builder.module, target, aes_ir.ROUNDS_256)
+            builder.call(function, args[1:])
+        return context.get_dummy_value()
+
+    return types.void(blocks, i64, i64), emit
+
+
+@intrinsic(prefer_literal=True)
+def _count(
+    typing_context: Any,
+    blocks: Any,
+    keys: Any,
+    low: Any,
+    high: Any,
+    low_step: Any,
+    high_step: Any,
+    count: Any,
+    out: Any,
+) -> Any:
+    """`aes_ir.expand` for vectors of so many blocks; nothing where the host lacks them."""
+    i64, u64 = types.int64, types.uint64
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        target = kernels.target(signature.args[0])
+        if target is not None:
+            builder.call(aes_ir.expand(builder.module, target), args[1:])
+        return context.get_dummy_value()
+
+    return types.void(blocks, i64, u64, u64, u64, u64, i64, i64), emit
+
+
+@compiled
+def _expand(
+    kernel: int, key: int, slots: int, faces: int, domain: int, count: int, out: int
+) -> None:
+    keys = np.empty(60, dtype=np.uint32)
+    expanded = keys.ctypes.data
+    if kernel == PORTABLE:
+        aes_portable.schedule(key, expanded, 14)
+    else:
+        _schedule(1, key, expanded)
+    one = np.uint64(1) << np.uint64(32)
+    high = np.uint64(domain)
+    face = 0
+    while face < faces:
+        slot = load64(slots + 8 * face)
+        run = 1
+        low_step = np.uint64(0)
+        high_step = one
+        length = count
+        if count == 1:
+            # Consecutive slots with one block each are one sequence, counted by slot.
+            while face + run < faces and load64(slots + 8 * (face + run)) == slot + np.uint64(run):
+                run += 1
+            low_step = np.uint64(1)
+            high_step = np.uint64(0)
+            length = run
+        place = out + 16 * count * face
+        if kernel == PORTABLE:
+            for i in range(length):
+                step = np.uint64(i)
+                low, top = aes_portable.encrypt(
+                    expanded, 14, slot + step * low_step, high + step * high_step
+                )
+                store64(place + 16 * i, low)
+                store64(place + 16 * i + 8, top)
+        elif kernel == FOUR_BLOCKS and length >= 4:
+            _count(4, expanded, slot, high, low_step, high_step, length, place)
+        else:
+            _count(1, expanded, slot, high, low_step, high_step, length, place)
+        face += run
