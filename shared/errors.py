@@ -78,6 +78,10 @@ class SlotReused(SecurityError):
     """A slot, place or check that was used before was asked for again."""
 
 
+class WindowClosed(SecurityError):
+    """The window was closed for good; nothing of it may be used any more."""
+
+
 class StaleMessage(SecurityError):
     """A message of another session, window or batch."""
 
@@ -98,3 +102,7 @@ class DiskFull(ResourceError):
 
 class MaterialExhausted(ResourceError):
     """No unused slot is left in this window for this camera."""
+
+
+class QueueFull(ResourceError):
+    """A camera's store of unacknowledged messages is at its limit; wait for the parties."""

@@ -1,0 +1,214 @@
+"""A SQLite file of one process: exclusive, in write-ahead mode, with two strengths of writing.
+
+A *durable* transaction is on stable storage when it returns. A *written* one has reached the
+operating system: it survives the death of the process, not that of the machine, and every later
+durable transaction carries all earlier written ones with it.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+from shared.errors import DiskFull, FormatError, Locked, ResourceError, TwokeyError
+
+# The log is copied back by `checkpoint`, away from the hot path; this is only the fallback.
+_FALLBACK_CHECKPOINT_PAGES = 16_384
+_SHORT_LOG_BYTES = 8 << 20
+
+
+class Database:
+    """An open, locked SQLite file.
+
+    path: created with mode 0600 where missing. kind: what it is, for messages. application_id,
+    version: written at creation, checked at opening. schema: statements that create it, each
+    ended by a semicolon.
+    Raises Locked, FormatError, DiskFull, ResourceError.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        kind: str,
+        application_id: int,
+        version: int,
+        schema: str,
+        secure_delete: bool = False,
+    ) -> None:
+        self.path = path
+        self.kind = kind
+        self.lock = threading.RLock()
+        self._durable: bool | None = None
+        self._unusable = False
+        self._checkpoint_lock = threading.Lock()
+        self._lock_file = _take_lock(path, kind)
+        self._connections: list[sqlite3.Connection] = []
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            with self._typed_errors():
+                self._connection = self._connect(secure_delete)
+                self._check_identity(application_id, version, schema)
+                self._checkpointer = self._connect(secure_delete)
+            _sync_folder(path.parent)
+        except BaseException as error:
+            self._shut()
+            if isinstance(error, OSError):
+                raise os_error(error, kind, path) from error
+            raise
+
+    @contextmanager
+    def transaction(self, *, durable: bool) -> Iterator[sqlite3.Connection]:
+        """All or nothing. Raises DiskFull, ResourceError; then nothing was recorded."""
+        with self.lock, self._typed_errors():
+            if self._unusable:
+                raise ResourceError(f"{self.kind} {self.path}: closed after a storage failure")
+            if self._durable is not durable:
+                self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+                self._durable = durable
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for queries."""
+        with self.lock, self._typed_errors():
+            yield self._connection
+
+    def checkpoint(self) -> None:
+        """Copies the log back into the file, for the most part without holding up writers."""
+        with self._checkpoint_lock, self._typed_errors():
+            self._checkpointer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            log = Path(f"{self.path}-wal")
+            if log.exists() and log.stat().st_size > _SHORT_LOG_BYTES:
+                with self.lock:  # the few pages written meanwhile, so that the log starts over
+                    self._checkpointer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    @property
+    def usable(self) -> bool:
+        """False once closed, or after a write that the disk did not confirm."""
+        return not self._unusable
+
+    def close(self) -> None:
+        """Makes everything durable and lets go of the lock. Closing twice is no error."""
+        with self._checkpoint_lock, self.lock:
+            try:
+                if self.usable:
+                    with self._typed_errors():
+                        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            finally:
+                self._shut()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _connect(self, secure_delete: bool) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, isolation_level=None, check_same_thread=False, timeout=5
+        )
+        self._connections.append(connection)
+        connection.execute("PRAGMA page_size=8192")
+        connection.execute("PRAGMA journal_mode=WAL").fetchall()
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint={_FALLBACK_CHECKPOINT_PAGES}").fetchall()
+        connection.execute(f"PRAGMA journal_size_limit={_SHORT_LOG_BYTES}").fetchall()
+        connection.execute(f"PRAGMA secure_delete={'ON' if secure_delete else 'OFF'}").fetchall()
+        return connection
+
+    def _check_identity(self, application_id: int, version: int, schema: str) -> None:
+        query = self._connection.execute
+        found = (_number(query("PRAGMA application_id")), _number(query("PRAGMA user_version")))
+        if found == (application_id, version):
+            return
+        if found != (0, 0) or _number(query("SELECT count(*) FROM sqlite_schema")):
+            raise FormatError(
+                f"{self.path}: found application {found[0]:#x} version {found[1]}, expected "
+                f"{self.kind}, application {application_id:#x} version {version}"
+            )
+        with self.transaction(durable=True) as connection:
+            for statement in filter(str.strip, schema.split(";")):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id={application_id}")
+            connection.execute(f"PRAGMA user_version={version}")
+
+    @contextmanager
+    def _typed_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._typed(error) from error
+
+    def _typed(self, error: sqlite3.Error) -> TwokeyError:
+        code = getattr(error, "sqlite_errorcode", 0)
+        where = f"{self.kind} {self.path}"
+        if code == sqlite3.SQLITE_IOERR_FSYNC:
+            # The kernel drops the pages that it could not write: what was written before is not
+            # known to be there, so nothing may be promised on top of it.
+            self._unusable = True
+            return ResourceError(f"{where}: the disk did not confirm a write; stop and check it")
+        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE):
+            return DiskFull(f"{where}: no space left; nothing was recorded")
+        primary = code & 0xFF
+        if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return Locked(f"{where}: held by another process")
+        if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return FormatError(f"{where}: not a sound database file")
+        return ResourceError(f"{where}: {str(error) or type(error).__name__}")
+
+    def _shut(self) -> None:
+        for connection in self._connections:
+            connection.close()
+        self._connections = []
+        self._unusable = True
+        if self._lock_file is not None:
+            os.close(self._lock_file)
+            self._lock_file = None
+
+
+def os_error(error: OSError, kind: str, path: Path) -> TwokeyError:
+    """The typed error for a failed system call on a file: DiskFull or ResourceError."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(f"{kind} {path}: no space left")
+    return ResourceError(f"{kind} {path}: {error.strerror or type(error).__name__}")
+
+
+def _number(cursor: sqlite3.Cursor) -> int:
+    return int(cursor.fetchone()[0])
+
+
+def _take_lock(path: Path, kind: str) -> int | None:
+    """A lock of its own file: SQLite's locks are released by any close of the file."""
+    try:
+        handle = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise os_error(error, kind, path) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        raise Locked(f"{kind} {path}: held by another process") from error
+    return handle
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
