@@ -7,9 +7,12 @@ from tests.reference.blocks import digest, u32
 Value = bytes | int | str | list["Value"]
 Message = dict[str, Value]
 
+HELLO = "party window params nonce answers clock_ms journal generation sets"
+HELLO += " *prepared *used *approved"
+
 # name -> code and fields in order; a field that travels as a frame of its own begins with *
 LAYOUT = {
-    "Hello": (1, "party window params nonce clock_ms journal sets *approved"),
+    "Hello": (1, HELLO),
     "Approved": (2, "session *entries"),
     "PlaceMap": (3, "session epoch bindings"),
     "PlaceMapAgreed": (4, "session epoch place_map"),
@@ -24,7 +27,8 @@ LAYOUT = {
     "Confirm0": (23, "session batch confirmation"),
     "Confirm1": (24, "session batch confirmation nonce"),
     "Refused": (30, "session error detail"),
-    "Ping": (31, "session clock_ms"),
+    "Burned": (31, "session *runs"),
+    "Ping": (32, "session clock_ms settled"),
     "CameraHello": (40, "window camera mint_id params clock_ms"),
     "Welcome": (41, "window camera mint_id high_water clock_ms"),
     "Faces": (42, "mint_id params window camera first *times *masked"),

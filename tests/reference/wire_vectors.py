@@ -19,17 +19,22 @@ def examples() -> dict[str, Message]:
         "window": WINDOW,
         "params": drawn("params", 32),
         "nonce": drawn("nonce", 16),
+        "answers": bytes(16),
         "clock_ms": 1_932_940_800_000,
         "journal": drawn("journal", 16),
+        "generation": 4,
         "sets": [
-            [drawn("north mint id", 16), "north", 4096, 127],
-            [drawn("east mint id", 16), "east", 65536, 128],
+            [drawn("north mint id", 16), "north", 4096, 127, 0],
+            [drawn("east mint id", 16), "east", 65536, 65535, 128],
         ],
+        "prepared": run_bytes([(drawn("set", 8), 62, 3)]),
+        "used": b"",
         "approved": drawn("approved", 64),
         "entries": drawn("entries", 96),
         "epoch": 255,
         "bindings": [[0, drawn("entry 0", 32)], [300, drawn("entry 1", 32)]],
         "place_map": drawn("place map", 32),
+        "settled": 127,
         "check": 2**64 - 1,
         "runs": run_bytes([(drawn("set", 8), 62, 3), (drawn("other set", 8), 0, 1)]),
         "places": u32(0) + u32(3),
@@ -83,7 +88,10 @@ def refused() -> dict[str, list[bytes]]:
     prep1 = frames("Prep1", message["Prep1"])
     ping = frames("Ping", message["Ping"])[0]
     body: list[Value] = [1, 13, SESSION, 5, drawn("verdict", 32)]
-    cases: dict[str, list[bytes]] = {
+    _, layout = LAYOUT["Hello"]
+    plain_fields = [field for field in layout.split() if not field.startswith("*")]
+    hello: list[Value] = [1, 1, *(message["Hello"][field] for field in plain_fields)]
+    return {
         "no frame": [],
         "an empty frame": [b""],
         "not a list": [pack(5)],
@@ -100,15 +108,17 @@ def refused() -> dict[str, list[bytes]]:
         "a list in a longer form": [b"\xdc\x00\x05" + prep3[1:]],
         "a byte after the list": [prep3 + b"\x00"],
         "a truncated list": [prep3[:-1]],
-        "a negative number": [b"\x94\x01\x1f" + pack(SESSION) + b"\xff"],
-        "a truth value for a number": [b"\x94\x01\x1f" + pack(SESSION) + b"\xc3"],
-        "a floating-point number": [b"\x94\x01\x1f" + pack(SESSION) + b"\xca\x3f\x80\x00\x00"],
+        "a negative number": [b"\x95\x01\x20" + pack(SESSION) + b"\xff\x00"],
+        "a truth value for a number": [b"\x95\x01\x20" + pack(SESSION) + b"\xc3\x00"],
+        "a floating-point number": [b"\x95\x01\x20" + pack(SESSION) + b"\xca\x3f\x80\x00\x00\x00"],
         "a raw frame that does not belong": [prep3, b""],
         "a raw frame too few": prep1[:1],
         "a raw frame too many": [*prep1, b""],
         "a raw frame of a broken length": [prep1[0], prep1[1][:-1]],
         "a party number of nine bits": [
-            pack([1, 1, 256, WINDOW, SESSION, bytes(16), 0, bytes(16), []]),
+            pack([1, 1, 256, *hello[3:]]),
+            b"",
+            b"",
             b"",
         ],
         "a name of 65 characters": [pack([1, 40, "w" * 65, "c", bytes(16), SESSION, 0])],
@@ -122,4 +132,3 @@ def refused() -> dict[str, list[bytes]]:
         ],
         "a code of another family in frame 1": [ping[:2], ping[2:]],
     }
-    return cases
