@@ -7,7 +7,7 @@ overlap. No branch, no address and no table index depends on a key or a block.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -262,21 +262,34 @@ def expand(module: ir.Module, target: Target) -> ir.Function:
 
     wide = ir.Constant(I64, _UNROLL * target.blocks)
     done = builder.sub(count, builder.urem(count, wide))
-    _count_loop(builder, ir.Constant(I64, 0), done, wide, lambda i: blocks(i, _UNROLL))
+
+    def body(i: Any, _: list[Any]) -> list[Any]:
+        blocks(i, _UNROLL)
+        return []
+
+    count_loop(builder, ir.Constant(I64, 0), done, wide, body)
     last = builder.sub(count, ir.Constant(I64, target.blocks))
 
-    def tail(i: Any) -> None:
+    def tail(i: Any, _: list[Any]) -> list[Any]:
         # The last vector begins early rather than end late: it repeats blocks already written.
         late = builder.icmp_unsigned(">", i, last)
         blocks(builder.select(late, last, i), 1)
+        return []
 
-    _count_loop(builder, done, count, ir.Constant(I64, target.blocks), tail)
+    count_loop(builder, done, count, ir.Constant(I64, target.blocks), tail)
     builder.ret_void()
     return function
 
 
-def _count_loop(builder: ir.IRBuilder, first: Any, stop: Any, step: Any, body: Any) -> None:
-    """`for i in range(first, stop, step): body(i)`."""
+def count_loop(
+    builder: ir.IRBuilder,
+    first: Any,
+    stop: Any,
+    step: Any,
+    body: Callable[[Any, list[Any]], list[Any]],
+    carried: Sequence[Any] = (),
+) -> list[Any]:
+    """`for i in range(first, stop, step): carried = body(i, carried)`; the final values."""
     function = builder.function
     before = builder.block
     head = function.append_basic_block("head")
@@ -286,9 +299,15 @@ def _count_loop(builder: ir.IRBuilder, first: Any, stop: Any, step: Any, body: A
     builder.position_at_end(head)
     i = builder.phi(I64)
     i.add_incoming(first, before)
+    values = [builder.phi(value.type) for value in carried]
+    for phi, value in zip(values, carried, strict=True):
+        phi.add_incoming(value, before)
     builder.cbranch(builder.icmp_unsigned("<", i, stop), inside, after)
     builder.position_at_end(inside)
-    body(i)
+    results = body(i, values)
     i.add_incoming(builder.add(i, step), builder.block)
+    for phi, result in zip(values, results, strict=True):
+        phi.add_incoming(result, builder.block)
     builder.branch(head)
     builder.position_at_end(after)
+    return values

@@ -69,7 +69,7 @@ def schedule(key: Any, out: Any, rounds: Any) -> None:
             word = load32(out + 4 * (i - 1))
             if i % size == 0:
                 word = _substitute(_left(word, np.uint64(24))) ^ constant
-                constant = ((constant << np.uint64(1)) ^ (constant >> np.uint64(7)) * np.uint64(27))
+                constant = (constant << np.uint64(1)) ^ (constant >> np.uint64(7)) * np.uint64(27)
                 constant &= _BYTE
             elif size == 8 and i % size == 4:
                 word = _substitute(word)

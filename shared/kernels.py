@@ -30,7 +30,17 @@ FOUR_BLOCKS: Final = 2  # VAES on 512-bit vectors
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _HERE = Path(__file__).parent
-_SOURCES = ("kernels", "aes_ir", "aes_portable", "prg", "dcf", "dcf_ir", "dcf_portable", "ring")
+_SOURCES = (
+    "kernels",
+    "aes_ir",
+    "aes_portable",
+    "prg",
+    "dcf",
+    "dcf_ir",
+    "dcf_portable",
+    "ring",
+    "ring_ir",
+)
 
 
 @cache
@@ -164,9 +174,7 @@ def writable(
     return array
 
 
-def _check(
-    name: str, array: NDArray[Any], dtype: type[np.generic], shape: tuple[int, ...]
-) -> None:
+def _check(name: str, array: NDArray[Any], dtype: type[np.generic], shape: tuple[int, ...]) -> None:
     if array.dtype != dtype or array.shape != shape:
         raise FormatError(
             f"{name}: found {array.dtype} of shape {array.shape}, "

@@ -61,9 +61,7 @@ CHI: Final = 9
 _KEY_BYTES = 32
 
 
-def expand(
-    key: Key, slots: ArrayLike, domain: int, count: int, out: U64 | None = None
-) -> U64:
+def expand(key: Key, slots: ArrayLike, domain: int, count: int, out: U64 | None = None) -> U64:
     """Blocks (encodings E2) of each slot, indices 0..count-1, in one domain.
 
     key: 32 bytes. slots: (F,) uint64. Returns `out`, (F, count, 2) uint64, made if not given.

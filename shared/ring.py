@@ -14,8 +14,9 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from shared import ring_ir
 from shared.errors import FormatError, RangeError
-from shared.kernels import address, compiled, load32, load64, readable, store32, store64, writable
+from shared.kernels import address, compiled, load32, load64, readable, store64, writable
 
 U64 = NDArray[np.uint64]
 I32 = NDArray[np.int32]
@@ -317,9 +318,7 @@ def _join(sums: int, faces: int, places: int, limbs: int, out: int) -> None:
                 elif shift < 64:
                     up = np.uint64(shift)
                     down = np.uint64(64 - shift)
-                    low, high = _add(
-                        low, high, word << up, (word >> down) | (sign << up)
-                    )
+                    low, high = _add(low, high, word << up, (word >> down) | (sign << up))
                 else:
                     high += word << np.uint64(shift - 64)
             at = out + 16 * (face * places + i)
@@ -327,29 +326,62 @@ def _join(sums: int, faces: int, places: int, limbs: int, out: int) -> None:
             store64(at + 8, high)
 
 
+def _dot(faces: int, lanes: int) -> Any:
+    """An intrinsic that calls `ring_ir.dot32` for so many faces and lanes at once."""
+
+    @intrinsic
+    def apply(
+        typing_context: Any,
+        columns: Any,
+        stride: Any,
+        coordinates: Any,
+        masked: Any,
+        masked_stride: Any,
+        out: Any,
+        out_stride: Any,
+    ) -> Any:
+        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            builder.call(ring_ir.dot32(builder.module, faces, lanes), args)
+            return context.get_dummy_value()
+
+        return types.void(*[types.int64] * 7), emit
+
+    return apply
+
+
+_LANES: Final = 16
+_dot_4_wide = _dot(4, _LANES)
+_dot_1_wide = _dot(1, _LANES)
+_dot_1_narrow = _dot(1, 1)
+
+
 @compiled
 def _product32(
     columns: int, places: int, coordinates: int, masked: int, faces: int, out: int
 ) -> None:
-    mask = np.uint64(0xFFFFFFFF)
-    row = 4 * places
-    for face in range(faces):
-        source = masked + 4 * face * coordinates
-        target = out + 4 * face * places
-        for n in range(places):
-            store32(target + 4 * n, np.uint64(0))
-        for i in range(0, coordinates - coordinates % 4, 4):
-            a, b = load32(source + 4 * i), load32(source + 4 * i + 4)
-            c, d = load32(source + 4 * i + 8), load32(source + 4 * i + 12)
-            column = columns + i * row
+    row, source_row, target_row = 4 * places, 4 * coordinates, 4 * places
+    if places < _LANES:
+        for face in range(faces):
             for n in range(places):
-                at = column + 4 * n
-                value = load32(target + 4 * n) + a * load32(at) + b * load32(at + row)
-                value += c * load32(at + 2 * row) + d * load32(at + 3 * row)
-                store32(target + 4 * n, value & mask)
-        for i in range(coordinates - coordinates % 4, coordinates):
-            a = load32(source + 4 * i)
-            column = columns + i * row
-            for n in range(places):
-                value = load32(target + 4 * n) + a * load32(column + 4 * n)
-                store32(target + 4 * n, value & mask)
+                _dot_1_narrow(
+                    columns + 4 * n,
+                    row,
+                    coordinates,
+                    masked + face * source_row,
+                    source_row,
+                    out + face * target_row + 4 * n,
+                    target_row,
+                )
+        return
+    for n in range(0, places, _LANES):
+        # The last vector begins early rather than end late: it repeats numbers already written.
+        at = 4 * min(n, places - _LANES)
+        face = 0
+        while face < faces:
+            source, target = masked + face * source_row, out + face * target_row + at
+            if faces - face >= 4:
+                _dot_4_wide(columns + at, row, coordinates, source, source_row, target, target_row)
+                face += 4
+            else:
+                _dot_1_wide(columns + at, row, coordinates, source, source_row, target, target_row)
+                face += 1

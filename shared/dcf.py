@@ -1,0 +1,359 @@
+"""The distributed comparison function: key generation and evaluation (encodings E4, E5).
+
+[BCGGIKR21] figure 1 with a XOR payload, two payloads and a leaf block (protocol section 4).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from shared import aes_ir, aes_portable, dcf_ir, dcf_portable, kernels
+from shared.errors import FormatError
+from shared.kernels import (
+    FOUR_BLOCKS,
+    PORTABLE,
+    address,
+    compiled,
+    helper,
+    kernel_number,
+    load64,
+    readable,
+    writable,
+)
+from shared.params import TILE, Parameters
+
+U8 = NDArray[np.uint8]
+U32 = NDArray[np.uint32]
+U64 = NDArray[np.uint64]
+
+
+def generate(
+    params: Parameters,
+    slot_keys: U64,
+    roots0: U64,
+    roots1: U64,
+    points: U32,
+    beta_lt: U64,
+    beta_ge: U64,
+    out: U8,
+) -> None:
+    """Correction words of F slots, written to `out` in the layout of encodings E5.
+
+    slot_keys: (F, 2) uint64. roots0, roots1: (F, N, 2) uint64, root seeds of both parties.
+    points: (F, N) uint32, the secret points a, below 2^low_bits. beta_lt, beta_ge: (F, N) uint64,
+    the payloads at x < a and at x >= a. out: (F, slot_match_bytes) uint8, rows contiguous.
+    The time taken and the memory touched do not depend on roots, points and payloads, except in
+    the portable kernel. Raises FormatError for another dtype or shape.
+    """
+    faces, places = len(slot_keys), params.places
+    inputs = [
+        readable("slot keys", slot_keys, np.uint64, (faces, 2)),
+        readable("roots of P0", roots0, np.uint64, (faces, places, 2)),
+        readable("roots of P1", roots1, np.uint64, (faces, places, 2)),
+        readable("points", points, np.uint32, (faces, places)),
+        readable("payloads", beta_lt, np.uint64, (faces, places)),
+        readable("payloads", beta_ge, np.uint64, (faces, places)),
+    ]
+    rows = _rows(params, out, faces)
+    if not out.flags.writeable:
+        raise FormatError("correction words: expected a writable array")
+    _generate(kernel_number(), params.levels, places, faces, *map(address, inputs), address(rows))
+
+
+def evaluate(
+    params: Parameters,
+    party: int,
+    slot_keys: U64,
+    roots: U64,
+    words: U8 | U64,
+    z_low: U32,
+    out: U64,
+) -> None:
+    """This party's shares of the payloads at public points: XOR of both parties' is the payload.
+
+    slot_keys: (F, 2) uint64. roots: (F, used, 2) uint64 and z_low: (F, used) uint32 for the first
+    `used` <= N places. words: (F, slot_match_bytes) uint8, rows contiguous, of any stride; or
+    (F,) uint64, the addresses of such rows, which the caller vouches for and keeps alive.
+    out: (F, used) uint64, contiguous. Nothing beyond the rows is read.
+    Raises FormatError for another dtype or shape.
+    """
+    faces, used = z_low.shape
+    if party not in (0, 1) or used > params.places:
+        raise FormatError(
+            f"evaluation: found party {party} and {used} places, expected 0 or 1 and at most "
+            f"{params.places}"
+        )
+    inputs = [
+        readable("slot keys", slot_keys, np.uint64, (faces, 2)),
+        readable("roots", roots, np.uint64, (faces, used, 2)),
+        _rows(params, words, faces),
+        readable("points", z_low, np.uint32, (faces, used)),
+    ]
+    writable("shares", out, np.uint64, (faces, used))
+    _evaluate(
+        kernel_number(),
+        party,
+        params.levels,
+        params.places,
+        used,
+        faces,
+        *map(address, inputs),
+        address(out),
+    )
+
+
+def row_addresses(rows: U8) -> U64:
+    """Where each row of an (F, bytes) uint8 array begins: (F,) uint64, for `evaluate`."""
+    first, stride = address(rows), rows.strides[0]
+    return (np.arange(len(rows), dtype=np.int64) * stride + first).view(np.uint64)
+
+
+def _rows(params: Parameters, words: U8 | U64, faces: int) -> U64:
+    if words.dtype == np.uint64 and words.ndim == 1:
+        return readable("rows of correction words", words, np.uint64, (faces,))
+    size = params.slot_match_bytes
+    if words.dtype != np.uint8 or words.shape != (faces, size) or words.strides[1] != 1:
+        raise FormatError(
+            f"correction words: found {words.dtype} of shape {words.shape}, "
+            f"expected uint8 of shape {(faces, size)} with contiguous rows"
+        )
+    return row_addresses(words)
+
+
+# -- kernels ---------------------------------------------------------------------------
+
+_EVALUATE_STEP: Final = 4  # places side by side, one block each
+_GENERATE_STEP: Final = 2
+
+
+@intrinsic(prefer_literal=True)
+def _schedule(typing_context: Any, blocks: Any, key: Any, out: Any) -> Any:
+    """Expands an AES-128 key of 16 bytes at `key` to 176 bytes at `out`."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        target = kernels.target(signature.args[0])
+        if target is not None:
+            function = aes_ir.schedule(builder.module, target, aes_ir.ROUNDS_128)
+            builder.call(function, args[1:])
+        return context.get_dummy_value()
+
+    return types.void(blocks, types.int64, types.int64), emit
+
+
+@intrinsic(prefer_literal=True)
+def _evaluate_places(
+    typing_context: Any,
+    blocks: Any,
+    vectors: Any,
+    keys: Any,
+    roots: Any,
+    words: Any,
+    width: Any,
+    start: Any,
+    last: Any,
+    z: Any,
+    party: Any,
+    levels: Any,
+    out: Any,
+) -> Any:
+    """`dcf_ir.evaluate` of these literal sizes; nothing where the host lacks the instructions."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        target = kernels.target(signature.args[0])
+        if target is not None:
+            function = dcf_ir.evaluate(builder.module, target, signature.args[1].literal_value)
+            builder.call(function, args[2:])
+        return context.get_dummy_value()
+
+    return types.void(blocks, vectors, *[types.int64] * 10), emit
+
+
+@intrinsic(prefer_literal=True)
+def _generate_places(
+    typing_context: Any,
+    blocks: Any,
+    vectors: Any,
+    keys: Any,
+    roots0: Any,
+    roots1: Any,
+    words: Any,
+    width: Any,
+    start: Any,
+    last: Any,
+    points: Any,
+    below: Any,
+    from_: Any,
+    levels: Any,
+) -> Any:
+    """`dcf_ir.generate` of these literal sizes; nothing where the host lacks the instructions."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        target = kernels.target(signature.args[0])
+        if target is not None:
+            function = dcf_ir.generate(builder.module, target, signature.args[1].literal_value)
+            builder.call(function, args[2:])
+        return context.get_dummy_value()
+
+    return types.void(blocks, vectors, *[types.int64] * 11), emit
+
+
+@helper
+def _evaluate_tile(
+    kernel: int,
+    keys: int,
+    roots: int,
+    words: int,
+    width: int,
+    count: int,
+    z: int,
+    party: int,
+    levels: int,
+    out: int,
+) -> None:
+    last = count - 4
+    if kernel == FOUR_BLOCKS and count > 12:
+        _evaluate_places(4, 4, keys, roots, words, width, 0, last, z, party, levels, out)
+    elif kernel == FOUR_BLOCKS and count > 8:
+        _evaluate_places(4, 3, keys, roots, words, width, 0, last, z, party, levels, out)
+    elif kernel == FOUR_BLOCKS and count > 4:
+        _evaluate_places(4, 2, keys, roots, words, width, 0, last, z, party, levels, out)
+    elif kernel == FOUR_BLOCKS and count == 4:
+        _evaluate_places(4, 1, keys, roots, words, width, 0, last, z, party, levels, out)
+    else:
+        at = 0
+        while count - at >= _EVALUATE_STEP:
+            last = at + _EVALUATE_STEP - 1
+            _evaluate_places(1, 4, keys, roots, words, width, at, last, z, party, levels, out)
+            at += _EVALUATE_STEP
+        while at < count:
+            _evaluate_places(1, 1, keys, roots, words, width, at, at, z, party, levels, out)
+            at += 1
+
+
+@helper
+def _generate_tile(
+    kernel: int,
+    keys: int,
+    roots0: int,
+    roots1: int,
+    words: int,
+    width: int,
+    a: int,
+    lt: int,
+    ge: int,
+    levels: int,
+) -> None:
+    at = 0
+    if kernel == FOUR_BLOCKS and width >= 4:
+        while at < width:
+            last = min(at + 4, width - 4)
+            if width - at > 4:
+                _generate_places(
+                    4, 2, keys, roots0, roots1, words, width, at, last, a, lt, ge, levels
+                )
+            else:
+                last = width - 4
+                _generate_places(
+                    4, 1, keys, roots0, roots1, words, width, at, last, a, lt, ge, levels
+                )
+            at += 8
+    else:
+        while width - at >= _GENERATE_STEP:
+            last = at + _GENERATE_STEP - 1
+            _generate_places(1, 2, keys, roots0, roots1, words, width, at, last, a, lt, ge, levels)
+            at += _GENERATE_STEP
+        if at < width:
+            _generate_places(1, 1, keys, roots0, roots1, words, width, at, at, a, lt, ge, levels)
+
+
+@compiled
+def _evaluate(
+    kernel: int,
+    party: int,
+    levels: int,
+    places: int,
+    used: int,
+    faces: int,
+    slot_keys: int,
+    roots: int,
+    rows: int,
+    z: int,
+    out: int,
+) -> None:
+    memory = np.empty(44, dtype=np.uint32)
+    keys = memory.ctypes.data
+    for face in range(faces):
+        if kernel == PORTABLE:
+            aes_portable.schedule(slot_keys + 16 * face, keys, 10)
+        else:
+            _schedule(1, slot_keys + 16 * face, keys)
+        words = np.int64(load64(rows + 8 * face))
+        for first in range(0, used, TILE):
+            width = min(TILE, places - first)
+            count = min(TILE, used - first)
+            at = face * used + first
+            if kernel == PORTABLE:
+                dcf_portable.evaluate_tile(
+                    keys,
+                    roots + 16 * at,
+                    words,
+                    width,
+                    count,
+                    z + 4 * at,
+                    party,
+                    levels,
+                    out + 8 * at,
+                )
+            else:
+                _evaluate_tile(
+                    kernel,
+                    keys,
+                    roots + 16 * at,
+                    words,
+                    width,
+                    count,
+                    z + 4 * at,
+                    party,
+                    levels,
+                    out + 8 * at,
+                )
+            words += width * (24 * levels + 32)
+
+
+@compiled
+def _generate(
+    kernel: int,
+    levels: int,
+    places: int,
+    faces: int,
+    slot_keys: int,
+    roots0: int,
+    roots1: int,
+    points: int,
+    below: int,
+    from_: int,
+    rows: int,
+) -> None:
+    memory = np.empty(44, dtype=np.uint32)
+    keys = memory.ctypes.data
+    for face in range(faces):
+        if kernel == PORTABLE:
+            aes_portable.schedule(slot_keys + 16 * face, keys, 10)
+        else:
+            _schedule(1, slot_keys + 16 * face, keys)
+        words = np.int64(load64(rows + 8 * face))
+        for first in range(0, places, TILE):
+            width = min(TILE, places - first)
+            at = face * places + first
+            root0, root1 = roots0 + 16 * at, roots1 + 16 * at
+            a, lt, ge = points + 4 * at, below + 8 * at, from_ + 8 * at
+            if kernel == PORTABLE:
+                dcf_portable.generate_tile(keys, root0, root1, words, width, a, lt, ge, levels)
+            else:
+                _generate_tile(kernel, keys, root0, root1, words, width, a, lt, ge, levels)
+            words += width * (24 * levels + 32)
