@@ -61,8 +61,16 @@ CHI: Final = 9
 _KEY_BYTES = 32
 
 
-def expand(key: Key, slots: ArrayLike, domain: int, count: int, out: U64 | None = None) -> U64:
-    """Blocks (encodings E2) of each slot, indices 0..count-1, in one domain.
+def expand(
+    key: Key,
+    slots: ArrayLike,
+    domain: int,
+    count: int,
+    out: U64 | None = None,
+    *,
+    first: int = 0,
+) -> U64:
+    """Blocks (encodings E2) of each slot, indices first..first+count-1, in one domain.
 
     key: 32 bytes. slots: (F,) uint64. Returns `out`, (F, count, 2) uint64, made if not given.
     Raises FormatError for a wrong key length, dtype or shape.
@@ -71,15 +79,17 @@ def expand(key: Key, slots: ArrayLike, domain: int, count: int, out: U64 | None 
     shape = (len(places), count, 2)
     result = np.empty(shape, dtype=np.uint64) if out is None else out
     writable("blocks", result, np.uint64, shape)
-    if not (0 <= count < 1 << 32 and 0 <= domain < 1 << 32):
-        raise FormatError(f"blocks: found domain {domain}, count {count}, expected u32")
+    if not (count >= 0 <= first and first + count < 1 << 31 and 0 <= domain < 1 << 32):
+        raise FormatError(
+            f"blocks: found domain {domain}, indices from {first}, count {count}, expected below 2^31"
+        )
     secret = _key(key)
     _expand(
         kernel_number(),
         address(secret),
         address(places),
         len(places),
-        domain,
+        domain | first << 32,
         count,
         address(result),
     )
@@ -157,9 +167,7 @@ def _count(
 
 
 @compiled
-def _expand(
-    kernel: int, key: int, slots: int, faces: int, domain: int, count: int, out: int
-) -> None:
+def _expand(kernel: int, key: int, slots: int, faces: int, high: int, count: int, out: int) -> None:
     keys = np.empty(60, dtype=np.uint32)
     expanded = keys.ctypes.data
     if kernel == PORTABLE:
@@ -167,7 +175,7 @@ def _expand(
     else:
         _schedule(1, key, expanded)
     one = np.uint64(1) << np.uint64(32)
-    high = np.uint64(domain)
+    start = np.uint64(high)
     face = 0
     while face < faces:
         slot = load64(slots + 8 * face)
@@ -187,12 +195,12 @@ def _expand(
             for i in range(length):
                 step = np.uint64(i)
                 low, top = aes_portable.encrypt(
-                    expanded, 14, slot + step * low_step, high + step * high_step
+                    expanded, 14, slot + step * low_step, start + step * high_step
                 )
                 store64(place + 16 * i, low)
                 store64(place + 16 * i + 8, top)
         elif kernel == FOUR_BLOCKS and length >= 4:
-            _count(4, expanded, slot, high, low_step, high_step, length, place)
+            _count(4, expanded, slot, start, low_step, high_step, length, place)
         else:
-            _count(1, expanded, slot, high, low_step, high_step, length, place)
+            _count(1, expanded, slot, start, low_step, high_step, length, place)
         face += run
