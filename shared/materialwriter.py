@@ -1,0 +1,174 @@
+"""Writing a material file: reserved at its full size, chunks in any order, moved in when whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import threading
+from pathlib import Path
+from typing import Self
+
+from shared.atomicfile import file_error
+from shared.errors import InputError
+from shared.keys import Identity
+from shared.materialfile import (
+    CameraSeeds,
+    ChunkCipher,
+    Content,
+    PartySeeds,
+    octets,
+    thread_buffer,
+)
+from shared.materialheader import (
+    KEY_BYTES,
+    ChunkKind,
+    Header,
+    SignedHeader,
+    chunk_slots,
+    is_recipient,
+    seal_info,
+)
+from shared.params import Parameters
+from shared.sets import SetName
+from shared.windowkeys import TAG_BYTES, WindowKey
+
+TEMPORARY_SUFFIX = ".part"
+
+
+def seal_header(
+    dealer: Identity,
+    recipient: WindowKey,
+    params: Parameters,
+    name: SetName,
+    slots: int,
+    seeds: PartySeeds | CameraSeeds,
+    content_key: bytes,
+) -> SignedHeader:
+    """The signed header of one recipient's file.
+
+    content_key: 32 fresh bytes (not used for a camera). Raises InputError when the window key is
+    of another window or camera, FormatError for fields out of range.
+    """
+    role = recipient.owner.role
+    if not is_recipient(role):
+        raise InputError(f"a {role} receives no material")
+    if recipient.window.id != name.window:
+        raise InputError(f"window key for {recipient.window.id}, expected {name.window}")
+    if role == "camera" and recipient.owner.name != name.camera:
+        raise InputError(f"window key of camera {recipient.owner.name}, expected {name.camera}")
+    if isinstance(seeds, CameraSeeds) != (role == "camera"):
+        raise InputError(f"these seeds are not for {role}")
+    if isinstance(seeds, CameraSeeds):
+        plaintext = seeds.ratchet0.reveal() + seeds.ratchet1.reveal()
+    else:
+        plaintext = content_key + seeds.key.reveal() + seeds.ratchet.reveal()
+    if len(plaintext) % KEY_BYTES:
+        raise InputError(f"keys of a material file: expected {KEY_BYTES} bytes each")
+    header = Header(
+        params=params,
+        params_digest=params.digest(),
+        mint_id=name.mint_id,
+        window=recipient.window,
+        camera=name.camera,
+        recipient=role,
+        window_key=recipient.key_id(),
+        slots=slots,
+        prepare_chunk_slots=chunk_slots(params, role, ChunkKind.PREPARE),
+        match_chunk_slots=chunk_slots(params, role, ChunkKind.MATCH),
+        sealed=recipient.seal(plaintext, seal_info(name, role, recipient.key_id())),
+        dealer=dealer.public.digest(),
+    )
+    content = header.encode()
+    return SignedHeader(header, content, dealer.sign("material file", content))
+
+
+class MaterialWriter:
+    """One file under a temporary name beside its place, until `commit`.
+
+    Threads may write different chunks. Leaving the context without `commit` removes the
+    temporary file. All methods raise DiskFull when the disk is full.
+    """
+
+    def __init__(self, path: Path, signed: SignedHeader, content_key: bytes) -> None:
+        self.path = path
+        self.signed = signed
+        self._temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{TEMPORARY_SUFFIX}")
+        self._cipher = ChunkCipher(content_key, signed)
+        self._lock = threading.Lock()
+        self._written = {kind: bytearray(signed.header.chunks(kind)) for kind in ChunkKind}
+        try:
+            self._handle = os.open(
+                self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644
+            )
+        except OSError as error:
+            raise file_error(error, "material file", path) from None
+        try:
+            # A full disk is found now and not after an hour.
+            os.posix_fallocate(self._handle, 0, signed.file_bytes)
+            self._write(memoryview(signed.content + signed.signature), 0)
+        except OSError as error:
+            self.abandon()
+            raise file_error(error, "material file", path) from None
+        except BaseException:
+            self.abandon()
+            raise
+
+    def write_chunk(self, kind: ChunkKind, number: int, content: Content) -> None:
+        """Encrypts and writes one chunk. Raises InputError for a wrong size or a second time."""
+        offset, length = self.signed.chunk_span(kind, number)
+        size = octets(content).nbytes
+        if size != length - TAG_BYTES:
+            raise InputError(f"chunk: found {size} bytes, expected {length - TAG_BYTES}")
+        with self._lock:
+            # The same nonce must never encrypt twice.
+            if self._written[kind][number]:
+                raise InputError(f"{kind.name.lower()} chunk {number} is written already")
+            self._written[kind][number] = 1
+        out = thread_buffer(length)
+        self._cipher.encrypt(kind, number, content, out)
+        self._write(out, offset)
+
+    def finish(self) -> None:
+        """Makes the whole file durable under its temporary name. Raises InputError for a gap."""
+        for kind, written in self._written.items():
+            missing = written.find(0)
+            if missing >= 0:
+                raise InputError(f"{kind.name.lower()} chunk {missing} was never written")
+        try:
+            os.fsync(self._handle)
+            os.close(self._handle)
+            self._handle = -1
+        except OSError as error:
+            raise file_error(error, "material file", self.path) from None
+
+    def commit(self) -> None:
+        """Moves the finished file into its place; the caller syncs the folder."""
+        if self._handle >= 0:
+            raise InputError(f"material file {self.path}: not finished")
+        try:
+            self._temporary.rename(self.path)
+        except OSError as error:
+            raise file_error(error, "material file", self.path) from None
+
+    def abandon(self) -> None:
+        """Closes and removes the temporary file, if it is still there."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+        with contextlib.suppress(OSError):
+            self._temporary.unlink()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.abandon()
+
+    def _write(self, content: memoryview, offset: int) -> None:
+        done = 0
+        while done < len(content):
+            try:
+                done += os.pwrite(self._handle, content[done:], offset + done)
+            except OSError as error:
+                raise file_error(error, "material file", self.path) from None
