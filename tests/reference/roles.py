@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 from tests.reference.wire import Message, frames
 
 R = TypeVar("R")
+S = TypeVar("S")
 Lie = Callable[[str, Message], Message]
 Role = Generator[tuple[str, Message], Message, R]
 LAST = ("Prep4", "Confirm1")
@@ -72,11 +73,12 @@ def play(role: Role[R], incoming: list[Message]) -> Actor[R]:
     return actor
 
 
-def meet(zero: Role[R], one: Callable[[Message], Role[R]]) -> tuple[Actor[R], Actor[R]]:
+def meet(zero: Role[R], one: Callable[[Message], Role[S]]) -> tuple[Actor[R], Actor[S]]:
     """Run P0 against P1, who is given P0's first message."""
     actor0 = Actor(zero)
     actor1 = Actor(one(actor0.sent[0][1]))
-    speaker, listener = actor1, actor0
+    speaker: Actor[R] | Actor[S] = actor1
+    listener: Actor[R] | Actor[S] = actor0
     while speaker.sent and listener.hear(speaker.sent[-1][1]):
         speaker, listener = listener, speaker
     return actor0, actor1

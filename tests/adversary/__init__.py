@@ -1,0 +1,1 @@
+"""Attacks that are really run, against the programs and against weakened variants."""
