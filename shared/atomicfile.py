@@ -48,7 +48,7 @@ def read_private(path: Path, what: str) -> bytes:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise file_error(error, what, path) from None
-    with os.fdopen(handle, "rb") as file:
+    try:
         found = os.fstat(handle).st_mode
         if not stat.S_ISREG(found):
             raise ConfigError(f"{what} {path}: not a regular file")
@@ -56,7 +56,12 @@ def read_private(path: Path, what: str) -> bytes:
             raise ConfigError(
                 f"{what} {path}: found permissions {stat.S_IMODE(found):04o}, expected 0600"
             )
-        content = file.read(SMALL_FILE_LIMIT + 1)
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            content = file.read(SMALL_FILE_LIMIT + 1)
+    except OSError as error:
+        raise file_error(error, what, path) from None
+    finally:
+        os.close(handle)
     if len(content) > SMALL_FILE_LIMIT:
         raise InputError(f"{what} {path}: found over {SMALL_FILE_LIMIT} bytes")
     return content
