@@ -51,18 +51,29 @@ def generate(
     the portable kernel. Raises FormatError for another dtype or shape.
     """
     faces, places = len(slot_keys), params.places
-    inputs = [
-        readable("slot keys", slot_keys, np.uint64, (faces, 2)),
-        readable("roots of P0", roots0, np.uint64, (faces, places, 2)),
-        readable("roots of P1", roots1, np.uint64, (faces, places, 2)),
-        readable("points", points, np.uint32, (faces, places)),
-        readable("payloads", beta_lt, np.uint64, (faces, places)),
-        readable("payloads", beta_ge, np.uint64, (faces, places)),
-    ]
-    rows = _rows(params, out, faces)
+    keys = readable("slot keys", slot_keys, np.uint64, (faces, 2))
+    first = readable("roots of P0", roots0, np.uint64, (faces, places, 2))
+    second = readable("roots of P1", roots1, np.uint64, (faces, places, 2))
+    secret = readable("points", points, np.uint32, (faces, places))
+    below = readable("payloads", beta_lt, np.uint64, (faces, places))
+    from_ = readable("payloads", beta_ge, np.uint64, (faces, places))
+    row, stride = _rows(params, out, faces)
     if not out.flags.writeable:
         raise FormatError("correction words: expected a writable array")
-    _generate(kernel_number(), params.levels, places, faces, *map(address, inputs), address(rows))
+    _generate(
+        kernel_number(),
+        params.levels,
+        places,
+        faces,
+        address(keys),
+        address(first),
+        address(second),
+        address(secret),
+        address(below),
+        address(from_),
+        row,
+        stride,
+    )
 
 
 def evaluate(
@@ -82,18 +93,20 @@ def evaluate(
     out: (F, used) uint64, contiguous. Nothing beyond the rows is read.
     Raises FormatError for another dtype or shape.
     """
-    faces, used = z_low.shape
+    faces, used = len(slot_keys), z_low.shape[-1]
     if party not in (0, 1) or used > params.places:
         raise FormatError(
-            f"evaluation: found party {party} and {used} places, expected 0 or 1 and at most "
-            f"{params.places}"
+            f"evaluation: found party {party} and {used} places, "
+            f"expected party 0 or 1 and at most {params.places} places"
         )
-    inputs = [
-        readable("slot keys", slot_keys, np.uint64, (faces, 2)),
-        readable("roots", roots, np.uint64, (faces, used, 2)),
-        _rows(params, words, faces),
-        readable("points", z_low, np.uint32, (faces, used)),
-    ]
+    keys = readable("slot keys", slot_keys, np.uint64, (faces, 2))
+    seeds = readable("roots", roots, np.uint64, (faces, used, 2))
+    points = readable("points", z_low, np.uint32, (faces, used))
+    listed = row = stride = 0
+    if words.dtype == np.uint64:
+        listed = address(writable("rows of correction words", words, np.uint64, (faces,)))
+    else:
+        row, stride = _rows(params, words, faces)
     writable("shares", out, np.uint64, (faces, used))
     _evaluate(
         kernel_number(),
@@ -102,27 +115,33 @@ def evaluate(
         params.places,
         used,
         faces,
-        *map(address, inputs),
+        address(keys),
+        address(seeds),
+        listed,
+        row,
+        stride,
+        address(points),
         address(out),
     )
 
 
 def row_addresses(rows: U8) -> U64:
     """Where each row of an (F, bytes) uint8 array begins: (F,) uint64, for `evaluate`."""
-    first, stride = address(rows), rows.strides[0]
-    return (np.arange(len(rows), dtype=np.int64) * stride + first).view(np.uint64)
+    result = np.arange(len(rows), dtype=np.int64)
+    result *= rows.strides[0]
+    result += address(rows)
+    return result.view(np.uint64)
 
 
-def _rows(params: Parameters, words: U8 | U64, faces: int) -> U64:
-    if words.dtype == np.uint64 and words.ndim == 1:
-        return readable("rows of correction words", words, np.uint64, (faces,))
+def _rows(params: Parameters, words: NDArray[Any], faces: int) -> tuple[int, int]:
+    """The address of the first row of correction words, and the stride."""
     size = params.slot_match_bytes
     if words.dtype != np.uint8 or words.shape != (faces, size) or words.strides[1] != 1:
         raise FormatError(
             f"correction words: found {words.dtype} of shape {words.shape}, "
             f"expected uint8 of shape {(faces, size)} with contiguous rows"
         )
-    return row_addresses(words)
+    return address(words), words.strides[0]
 
 
 # -- kernels ---------------------------------------------------------------------------
@@ -204,16 +223,16 @@ def _generate_places(
 
 @helper
 def _evaluate_tile(
-    kernel: int,
-    keys: int,
-    roots: int,
-    words: int,
-    width: int,
-    count: int,
-    z: int,
-    party: int,
-    levels: int,
-    out: int,
+    kernel: Any,
+    keys: Any,
+    roots: Any,
+    words: Any,
+    width: Any,
+    count: Any,
+    z: Any,
+    party: Any,
+    levels: Any,
+    out: Any,
 ) -> None:
     last = count - 4
     if kernel == FOUR_BLOCKS and count > 12:
@@ -237,16 +256,16 @@ def _evaluate_tile(
 
 @helper
 def _generate_tile(
-    kernel: int,
-    keys: int,
-    roots0: int,
-    roots1: int,
-    words: int,
-    width: int,
-    a: int,
-    lt: int,
-    ge: int,
-    levels: int,
+    kernel: Any,
+    keys: Any,
+    roots0: Any,
+    roots1: Any,
+    words: Any,
+    width: Any,
+    a: Any,
+    lt: Any,
+    ge: Any,
+    levels: Any,
 ) -> None:
     at = 0
     if kernel == FOUR_BLOCKS and width >= 4:
@@ -281,7 +300,9 @@ def _evaluate(
     faces: int,
     slot_keys: int,
     roots: int,
-    rows: int,
+    listed: int,
+    row: int,
+    stride: int,
     z: int,
     out: int,
 ) -> None:
@@ -292,7 +313,7 @@ def _evaluate(
             aes_portable.schedule(slot_keys + 16 * face, keys, 10)
         else:
             _schedule(1, slot_keys + 16 * face, keys)
-        words = np.int64(load64(rows + 8 * face))
+        words = np.int64(load64(listed + 8 * face)) if listed else row + stride * face
         for first in range(0, used, TILE):
             width = min(TILE, places - first)
             count = min(TILE, used - first)
@@ -337,7 +358,8 @@ def _generate(
     points: int,
     below: int,
     from_: int,
-    rows: int,
+    row: int,
+    stride: int,
 ) -> None:
     memory = np.empty(44, dtype=np.uint32)
     keys = memory.ctypes.data
@@ -346,7 +368,7 @@ def _generate(
             aes_portable.schedule(slot_keys + 16 * face, keys, 10)
         else:
             _schedule(1, slot_keys + 16 * face, keys)
-        words = np.int64(load64(rows + 8 * face))
+        words = row + stride * face
         for first in range(0, places, TILE):
             width = min(TILE, places - first)
             at = face * places + first

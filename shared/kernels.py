@@ -86,22 +86,14 @@ def available() -> dict[str, int]:
     return found
 
 
+@cache
 def kernel_name() -> str:
     """The kernel in use: "vaes512", "aesni", "armv8" or "portable".
 
-    The widest one that the host has; the environment variable TWOKEY_KERNEL may name another.
-    Raises ConfigError when that one is unknown or not available here.
+    The widest one that the host has; the environment variable TWOKEY_KERNEL, read once, may name
+    another. Raises ConfigError when that one is unknown or not available here.
     """
-    return _chosen(os.environ.get("TWOKEY_KERNEL", ""))
-
-
-def kernel_number() -> int:
-    """The number of the kernel in use: PORTABLE, ONE_BLOCK or FOUR_BLOCKS."""
-    return available()[kernel_name()]
-
-
-@cache
-def _chosen(wanted: str) -> str:
+    wanted = os.environ.get("TWOKEY_KERNEL", "")
     names = list(available())
     if wanted and wanted not in names:
         raise ConfigError(
@@ -113,6 +105,12 @@ def _chosen(wanted: str) -> str:
             "portable kernel in use: slow, and its table look-ups depend on secrets"
         )
     return name
+
+
+@cache
+def kernel_number() -> int:
+    """The number of the kernel in use: PORTABLE, ONE_BLOCK or FOUR_BLOCKS."""
+    return available()[kernel_name()]
 
 
 def target(blocks: Any) -> Target | None:
@@ -150,10 +148,13 @@ def _features() -> dict[str, bool]:
     return features
 
 
-def address(array: NDArray[Any]) -> int:
-    """Where the array's first element lies; the caller keeps the array alive."""
-    place: int = array.__array_interface__["data"][0]
-    return place
+@compiled
+def address(array: Any) -> Any:
+    """Where the array's first element lies; the caller keeps the array alive.
+
+    Compiled, since NumPy's own ways to ask take a microsecond.
+    """
+    return array.ctypes.data
 
 
 def readable(

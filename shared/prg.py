@@ -81,7 +81,8 @@ def expand(
     writable("blocks", result, np.uint64, shape)
     if not (count >= 0 <= first and first + count < 1 << 31 and 0 <= domain < 1 << 32):
         raise FormatError(
-            f"blocks: found domain {domain}, indices from {first}, count {count}, expected below 2^31"
+            f"blocks: found domain {domain}, indices from {first} and {count} of them, "
+            "expected less than 2^31"
         )
     secret = _key(key)
     _expand(

@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 
 from shared import ring_ir
 from shared.errors import FormatError, RangeError
-from shared.kernels import address, compiled, load32, load64, readable, store64, writable
+from shared.kernels import address, compiled, helper, load32, load64, readable, store64, writable
 
 U64 = NDArray[np.uint64]
 I32 = NDArray[np.int32]
 F64 = NDArray[np.float64]
 
-_MASK: Final = (1 << 64) - 1
 _EXACT: Final = 1 << 53  # integers up to here are exact in float64
 
 
@@ -67,14 +66,20 @@ def inner_mac_check(chi: U64, macs: U64, alphas: U64, kappas: U64) -> U64:
     openings, faces = len(macs), len(alphas)
     if openings and (faces == 0 or openings % faces):
         raise FormatError(f"check: found {openings} openings for {faces} slots")
-    arrays = [
-        readable("coefficients", chi, np.uint64, (openings, 2)),
-        readable("MAC shares", macs, np.uint64, (openings, 2)),
-        readable("alphas", alphas, np.uint64, (faces, 2)),
-        readable("kappas", kappas, np.uint64, (openings, 2)),
-    ]
+    a = readable("coefficients", chi, np.uint64, (openings, 2))
+    b = readable("MAC shares", macs, np.uint64, (openings, 2))
+    c = readable("alphas", alphas, np.uint64, (faces, 2))
+    d = readable("kappas", kappas, np.uint64, (openings, 2))
     result = np.zeros(2, dtype=np.uint64)
-    _check_value(*map(address, arrays), faces, openings // max(faces, 1), address(result))
+    _check_value(
+        address(a),
+        address(b),
+        address(c),
+        address(d),
+        faces,
+        openings // max(faces, 1),
+        address(result),
+    )
     return result
 
 
@@ -223,6 +228,7 @@ def _wide(operation: str) -> Any:
 _add = _wide("add")
 _sub = _wide("sub")
 _mul = _wide("mul")
+_shl = _wide("shl")
 
 
 @compiled
@@ -304,26 +310,42 @@ def _split(shares: int, faces: int, coordinates: int, limbs: int, out: int) -> N
 def _join(sums: int, faces: int, places: int, limbs: int, out: int) -> None:
     """sum of limb sums shifted to their place, mod 2^128; sums[face, limb, place] float64."""
     row = 8 * places
-    bits = 128 // limbs
     for face in range(faces):
-        for i in range(places):
-            source = sums + 8 * (face * limbs * places + i)
-            low, high = np.uint64(0), np.uint64(0)
-            for limb in range(limbs):
-                word = _load_integer(source + limb * row)
-                sign = np.uint64(0) - (word >> np.uint64(63))
-                shift = limb * bits
-                if shift == 0:
-                    low, high = _add(low, high, word, sign)
-                elif shift < 64:
-                    up = np.uint64(shift)
-                    down = np.uint64(64 - shift)
-                    low, high = _add(low, high, word << up, (word >> down) | (sign << up))
-                else:
-                    high += word << np.uint64(shift - 64)
-            at = out + 16 * (face * places + i)
-            store64(at, low)
-            store64(at + 8, high)
+        source = sums + face * limbs * row
+        target = out + 16 * face * places
+        if limbs == 4:
+            for i in range(places):
+                at = source + 8 * i
+                _join_32(
+                    _load_integer(at),
+                    _load_integer(at + row),
+                    _load_integer(at + 2 * row),
+                    _load_integer(at + 3 * row),
+                    target + 16 * i,
+                )
+        else:
+            for i in range(places):
+                at = source + 8 * i
+                low, high = np.uint64(0), np.uint64(0)
+                for limb in range(8):
+                    word = _load_integer(at + limb * row)
+                    sign = np.uint64(0) - (word >> np.uint64(63))
+                    p, q = _shl(word, sign, np.uint64(16 * limb), np.uint64(0))
+                    low, high = _add(low, high, p, q)
+                store64(target + 16 * i, low)
+                store64(target + 16 * i + 8, high)
+
+
+@helper
+def _join_32(a: Any, b: Any, c: Any, d: Any, out: Any) -> None:
+    """Writes a + 2^32 b + 2^64 c + 2^96 d of four signed words."""
+    half, top = np.uint64(32), np.uint64(63)
+    low = a + (b << half)
+    carry = np.uint64(low < a)
+    high = carry - (a >> top) + c + (d << half)
+    high += (b >> half) - ((b >> top) << half)
+    store64(out, low)
+    store64(out + 8, high)
 
 
 def _dot(faces: int, lanes: int) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Final, Protocol
 
 import numpy as np
@@ -147,7 +148,7 @@ def input_shares(
     keys = ratchet.keys(places)
     blocks = places // RATCHET_BLOCK
     edges = [0, *(np.flatnonzero(blocks[1:] != blocks[:-1]) + 1), len(places)]
-    for first, stop in zip(edges, edges[1:], strict=False):
+    for first, stop in pairwise(edges):
         if first == stop:
             continue
         ratchet_key = keys[int(blocks[first])]
