@@ -12,7 +12,7 @@ from shared import errors, hashing, messages
 from shared.codec import Codec
 from shared.sets import SetName
 from tests.reference import match as reference_match
-from tests.vector_files import elements, frames_of, load, words64
+from tests.vector_files import elements, hex_all, load, words64
 
 # -- messages --------------------------------------------------------------------------
 
@@ -24,7 +24,7 @@ def codec_for(name: str) -> Codec:
 
 @pytest.mark.parametrize("vector", load("wire")["good"], ids=lambda v: v["message"])
 def test_a_message_equals_its_vector(vector: dict[str, Any]) -> None:
-    frames = frames_of(vector["frames"])
+    frames = hex_all(vector["frames"])
     message = codec_for(vector["message"]).decode(frames)
     assert type(message).__name__ == vector["message"]
     assert list(codec_for(vector["message"]).encode(message)) == frames
@@ -44,7 +44,7 @@ def as_plain(value: Any) -> Any:
 def test_frames_that_must_fail_are_refused(vector: dict[str, Any]) -> None:
     for codec in (messages.PARTY_CODEC, messages.CAMERA_CODEC):
         with pytest.raises(getattr(errors, vector["must_fail"])):
-            codec.decode(frames_of(vector["frames"]))
+            codec.decode(hex_all(vector["frames"]))
 
 
 def test_every_message_has_a_vector() -> None:
@@ -60,7 +60,7 @@ class Replay:
     """Runs one honest role of the programs against the frames of a case."""
 
     def __init__(self, case: dict[str, Any]) -> None:
-        self.heard = [messages.PARTY_CODEC.decode(frames_of(texts)) for texts in case["incoming"]]
+        self.heard = [messages.PARTY_CODEC.decode(hex_all(texts)) for texts in case["incoming"]]
         self.sent: list[list[str]] = []
 
     def send(self, message: messages.PartyMessage) -> None:
@@ -204,7 +204,7 @@ def test_every_field_of_every_message_is_forged_in_some_case() -> None:
 def test_the_digest_of_a_camera_message_equals_the_vectors() -> None:
     vectors = load("match")
     for texts, run in zip(vectors["camera_messages"], vectors["header"]["runs"], strict=True):
-        frames = frames_of(texts)
+        frames = hex_all(texts)
         message = messages.CAMERA_CODEC.decode(frames)
         assert isinstance(message, messages.Faces)
         assert message.camera == run["camera"]

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared import dcf, fixedpoint, hashing, params, prg, ring
+from shared import dcf, fixedpoint, hashing, params, prg, ring, shares
 from shared.sets import SetName
 from tests import reference
 from tests.reference import blocks, face, make_vectors
 from tests.reference import dcf as reference_dcf
-from tests.vector_files import FOLDER, elements, load, words64
+from tests.vector_files import FOLDER, elements, hex_all, load, words64
 
 FEW = settings(max_examples=20, deadline=None)
 
@@ -63,8 +64,8 @@ def test_the_reference_dcf_is_the_comparison_at_all_points_of_six_bits(
         roots = tuple(blocks.number(blocks.digest("root", a, j)[:16]) for j in (0, 1))
         words = reference_dcf.generate(6, key, (roots[0], roots[1]), a, *payloads)
         for x in range(64):
-            shares = [reference_dcf.evaluate(6, key, j, roots[j], words, x) for j in (0, 1)]
-            assert shares[0] ^ shares[1] == payloads[0 if x < a else 1]
+            both = [reference_dcf.evaluate(6, key, j, roots[j], words, x) for j in (0, 1)]
+            assert both[0] ^ both[1] == payloads[0 if x < a else 1]
 
 
 def test_the_reference_bits_are_the_plaintext_bits() -> None:
@@ -151,12 +152,12 @@ def test_dcf_keys_and_evaluations_equal_the_vectors() -> None:
         point = np.array([[vector["point"]]], dtype=np.uint32)
         dcf.generate(chosen, key, roots[0], roots[1], point, beta_lt[None], beta_ge[None], words)
         assert words.tobytes().hex() == vector["words"]
-        for x, *shares in vector["evaluations"]:
+        for x, *wanted in vector["evaluations"]:
             for party in (0, 1):
                 out = np.zeros((1, 1), dtype=np.uint64)
                 z = np.array([[x]], dtype=np.uint32)
                 dcf.evaluate(chosen, party, key, roots[party], words, z, out)
-                assert out.tobytes().hex() == shares[party], (vector["bits"], x, party)
+                assert out.tobytes().hex() == wanted[party], (vector["bits"], x, party)
 
 
 @FEW
@@ -193,11 +194,79 @@ def test_dcf_equals_the_reference(data: st.DataObject, bits: int, places: int) -
         out = np.zeros((1, places), dtype=np.uint64)
         z = np.array([inputs], dtype=np.uint32)
         dcf.evaluate(chosen, party, keys, root_arrays[party], words, z, out)
-        shares = [
+        answers = [
             reference_dcf.evaluate(bits, key, party, roots[party][p], wanted[p], inputs[p])
             for p in range(places)
         ]
-        assert out[0].tolist() == shares
+        assert out[0].tolist() == answers
+
+
+# -- material --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("made", load("material")["sets"], ids=lambda made: made["camera"])
+def test_what_each_side_expands_equals_the_vectors(made: dict[str, Any]) -> None:
+    chosen = params.Parameters(**made["params"])
+    d, places = chosen.coordinates, chosen.places
+    slots = np.array([slot["slot"] for slot in made["slots"]], dtype=np.uint64)
+    keys, states = hex_all(made["keys"]), hex_all(made["states"])
+    assert (
+        SetName(bytes.fromhex(made["mint_id"]), made["window"], made["camera"]).digest().hex()
+        == made["set_digest"]
+    )
+    for party in (0, 1):
+        key, ratchet = keys[party], shares.RatchetTable(states[party])
+        found = {
+            "r": shares.input_shares(key, ratchet, slots, d),
+            "rho": shares.rho_shares(key, slots, places),
+            "roots": shares.dcf_roots(key, slots, places),
+        }
+        if party == 0:
+            found["r_mac"] = shares.input_macs_p0(key, slots, d)
+            found["rho_mac"] = shares.rho_macs_p0(key, slots, places)
+        alphas, deltas = shares.alphas(key, slots), shares.deltas(key, party, slots)
+        for at, slot in enumerate(made["slots"]):
+            side = slot["sides"][party]
+            assert alphas[at].tobytes().hex() == side["alpha"]
+            assert deltas[at].tobytes().hex() == side["delta"]
+            for name, values in found.items():
+                assert [v.tobytes().hex() for v in values[at]] == side[name], (party, name)
+    slot_keys = prg.slot_keys(bytes.fromhex(made["set_digest"]), slots)
+    assert [k.tobytes().hex() for k in slot_keys] == [slot["slot_key"] for slot in made["slots"]]
+
+
+@pytest.mark.parametrize("made", load("material")["sets"], ids=lambda made: made["camera"])
+def test_the_cameras_mask_equals_the_vectors(made: dict[str, Any]) -> None:
+    chosen = params.Parameters(**made["params"])
+    ratchets = [shares.Ratchet(state) for state in hex_all(made["states"])]
+    for slot in made["slots"]:
+        numbers = np.array([slot["slot"]], dtype=np.uint64)
+        lows = [
+            shares.low_limbs(next(iter(r.keys(numbers).values())), numbers, chosen.coordinates)
+            for r in ratchets
+        ]
+        assert (lows[0] + lows[1])[0].tolist() == slot["camera_mask"]
+
+
+def test_ratchet_keys_equal_the_vectors() -> None:
+    vectors = load("prg")
+    ratchet = shares.Ratchet(bytes.fromhex(vectors["state"]))
+    for row in vectors["ratchet"]:
+        keys = ratchet.keys([64 * row["block"], 64 * row["block"] + 63])
+        assert {block: key.hex() for block, key in keys.items()} == {row["block"]: row["key"]}
+        assert ratchet.state().reveal().hex() == row["state"]
+
+
+@pytest.mark.parametrize("made", load("material")["sets"], ids=lambda made: made["camera"])
+def test_macs_and_products_in_the_ring_fit_the_vectors(made: dict[str, Any]) -> None:
+    for slot in made["slots"]:
+        zero, one = slot["sides"]
+        alpha = ring.add(elements([zero["alpha"]]), elements([one["alpha"]]))
+        for value, mac in (("r", "r_mac"), ("rho", "rho_mac")):
+            total = ring.add(elements(zero[value]), elements(one[value]))
+            product = ring.mul(np.ascontiguousarray(np.broadcast_to(alpha, total.shape)), total)
+            macs = ring.add(elements(zero[mac]), elements(one[mac]))
+            assert product.tobytes() == macs.tobytes()
 
 
 # -- faces -----------------------------------------------------------------------------

@@ -31,6 +31,6 @@ def words64(texts: list[str]) -> U64Array:
     return np.frombuffer(bytes.fromhex("".join(texts)), dtype="<u8").astype(np.uint64)
 
 
-def frames_of(texts: list[str]) -> list[bytes]:
-    """Wire frames from hex."""
+def hex_all(texts: list[str]) -> list[bytes]:
+    """Bytes from hex."""
     return [bytes.fromhex(text) for text in texts]
