@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from click.testing import CliRunner
 
 from party import watchlist as watchlists
 from party.enroll import embed_photo, enroll, enroll_command
-from shared.errors import FormatError, InputError, ModelMismatch, NoFace, WeightsMissing
+from shared.errors import FormatError, InputError, ModelMismatch, NoFace, RangeError, WeightsMissing
 from shared.vision import extra
 from shared.vision.images import Image
 from shared.vision.models import embedding_model
@@ -96,6 +97,14 @@ class TestWithPictures:
             embed_photo(photo, "dlib-resnet-v1")
         found = embed_photo(photo, "dlib-resnet-v1", largest=True)
         assert ((found - embed_photo(portrait, "dlib-resnet-v1")) ** 2).sum() < 0.02
+
+    def test_an_embedding_beyond_the_models_range_is_refused(
+        self, portrait: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        narrow = replace(embedding_model("dlib-resnet-v1"), entry_norm=1.0)
+        monkeypatch.setattr("party.enroll.embedding_model", lambda _: narrow)
+        with pytest.raises(RangeError, match=r"portrait\.png: the embedding is out of"):
+            embed_photo(portrait, "dlib-resnet-v1")
 
 
 class TestWithPhotos:

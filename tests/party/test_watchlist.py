@@ -249,3 +249,18 @@ def test_an_embedding_is_not_in_the_repr() -> None:
     person = Person.of("A", vector(1))
     assert repr(person) == "Person(name='A')"
     assert "embedding" not in repr(Watchlist("small", 4, (person,)))
+
+
+def test_a_file_beyond_every_real_list_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "w.jsonl"
+    save(path, small_list())
+    monkeypatch.setattr("party.watchlist.MAX_FILE_BYTES", 20)
+    with pytest.raises(FormatError, match="larger than 20 bytes"):
+        load(path)
+
+
+def test_a_place_that_is_no_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Is a directory"):
+        save(tmp_path, small_list())
