@@ -153,7 +153,7 @@ class PartyJournal(JournalCore):
     def prepared(self, set_id: bytes) -> Iterator[PreparedRun]:
         """What is ready to be matched, from storage; a slot comes once for each of its checks."""
         with self._db.lock:
-            ready = self._known(set_id).ready()
+            ready = self.ledger(set_id).ready()
             rows = [
                 (row, check.places)
                 for check in self._book.checks.values()
@@ -189,12 +189,12 @@ class PartyJournal(JournalCore):
     def load_states(self, set_id: bytes) -> NDArray[np.uint8]:
         """(slots,) uint8 of `SlotState`."""
         with self._db.lock:
-            return self._known(set_id).states()
+            return self.ledger(set_id).states()
 
     def reserved(self, set_id: bytes) -> int:
         """The limit below which slots of this set may be revealed."""
         with self._db.lock:
-            return self._known(set_id).reserved
+            return self.ledger(set_id).reserved
 
     def mark_revealed(self, batch_id: bytes, runs: Sequence[Run]) -> None:
         """Written, before Reveal0 or Reveal1. SlotReused unless prepared, reserved and unused."""

@@ -126,6 +126,17 @@ class JournalCore:
             infos = [ledger.info for ledger in self._book.ledgers.values()]
         return [info for info in infos if window in (None, info.name.window)]
 
+    def ledger(self, set_id: bytes) -> SetLedger:
+        """The slots of a set, as they are now. To be read, never changed, by the caller."""
+        ledger = self._book.ledgers.get(set_id)
+        if ledger is None:
+            raise ProtocolViolation(f"set {set_id.hex()}: not registered in the slot journal")
+        return ledger
+
+    def sync(self) -> None:
+        """Makes all that is written durable, without holding up other threads."""
+        self._db.sync()
+
     def close_window(self, window: str, reason: str) -> None:
         """Durable. Nothing of the window may be used any more; late openings still resolve."""
         with self._db.lock:
@@ -277,14 +288,8 @@ class JournalCore:
 
     # -- for the marks on slots --------------------------------------------------------
 
-    def _known(self, set_id: bytes) -> SetLedger:
-        ledger = self._book.ledgers.get(set_id)
-        if ledger is None:
-            raise ProtocolViolation(f"set {set_id.hex()}: not registered in the slot journal")
-        return ledger
-
     def _window_of(self, runs: Sequence[Run]) -> str:
-        windows = {self._known(run.set_id).info.name.window for run in runs}
+        windows = {self.ledger(run.set_id).info.name.window for run in runs}
         if len(windows) != 1:
             raise ProtocolViolation(f"runs: found {len(windows)} windows, expected slots of one")
         return windows.pop()
@@ -299,7 +304,7 @@ class JournalCore:
         return WindowBook(book.closed, dict(book.counts), dict(book.places))
 
     def _copies(self, set_ids: Iterable[bytes]) -> dict[bytes, SetLedger]:
-        return {set_id: self._known(set_id).copy() for set_id in set(set_ids)}
+        return {set_id: self.ledger(set_id).copy() for set_id in set(set_ids)}
 
     def _replace(self, ledgers: dict[bytes, SetLedger]) -> None:
         with self._db.transaction(durable=True) as connection:

@@ -185,6 +185,14 @@ class SetLedger:
             slots.difference_update(used)
         return slots
 
+    def is_ready(self, first: int, length: int) -> bool:
+        """Whether all of these slots are PREPARED now."""
+        return self.prepared.covers(first, length) and not (
+            self.in_prepare.intersects(first, length)
+            or self.revealed.intersects(first, length)
+            or self.burned.intersects(first, length)
+        )
+
     def states(self) -> NDArray[np.uint8]:
         """(slots,) uint8 of `SlotState`."""
         states = np.zeros(self.info.slots, dtype=np.uint8)

@@ -88,6 +88,23 @@ class Database:
         with self.lock, self._typed_errors():
             yield self._connection
 
+    def sync(self) -> None:
+        """Makes all written transactions durable, without holding up writers.
+
+        What is not in the log any more was made durable when it was copied back.
+        """
+        if not self.usable:
+            raise ResourceError(f"{self.kind} {self.path}: closed")
+        try:
+            handle = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fdatasync(handle)
+            finally:
+                os.close(handle)
+        except OSError as error:
+            self._unusable = True  # as after SQLITE_IOERR_FSYNC
+            raise os_error(error, self.kind, self.path) from error
+
     def checkpoint(self) -> None:
         """Copies the log back into the file, for the most part without holding up writers."""
         with self._checkpoint_lock, self._typed_errors():
