@@ -115,12 +115,8 @@ class P0Started:
         kappa = _open(self.header, self.shares.kappa, message.kappa)
         sigma = _sigma(self.shares, kappa, self.seed, message.seed)
         commitment = digest("sigma commitment", transcript, sigma, sigma_nonce)
-        answer = Prep2(
-            self.header.session, self.header.check, self.seed, self.nonce, commitment
-        )
-        state = P0Committed(
-            self.header, kappa, sigma, sigma_nonce, _absorb(transcript, answer)
-        )
+        answer = Prep2(self.header.session, self.header.check, self.seed, self.nonce, commitment)
+        state = P0Committed(self.header, kappa, sigma, sigma_nonce, _absorb(transcript, answer))
         return state, answer
 
 
@@ -229,9 +225,7 @@ def answer_p1(
     kappa = _open(header, shares.kappa, message.kappa)
     answer = Prep1(header.session, header.check, shares.kappa.tobytes(), seed)
     transcript = _absorb(_absorb(before, message), answer)
-    state = P1Answered(
-        header, shares, kappa, seed, before, message.seed_commitment, transcript
-    )
+    state = P1Answered(header, shares, kappa, seed, before, message.seed_commitment, transcript)
     return state, answer
 
 

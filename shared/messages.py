@@ -63,12 +63,13 @@ def unpack_runs(data: Buffer) -> tuple[Run, ...]:
 
 
 class SetMark(NamedTuple):
-    """What a party says of a set: mint id, camera, number of slots, high-water mark."""
+    """What a party says of a set: mint id, camera, slots, and its two high-water marks."""
 
     mint_id: Nonce
     camera: Name
     slots: U32
-    high_water: U32
+    prepared: U32
+    revealed: U32
 
 
 class Binding(NamedTuple):
@@ -94,15 +95,24 @@ BURNED = 2
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """Opens a session for a window: what this party holds, to compare before bits are sent."""
+    """Opens a session for a window: what this party holds, to compare before bits are sent.
+
+    answers: P1 repeats P0's nonce here, P0 sends zeros. journal, generation: the identity of the
+    sender's slot journal. prepared, used: its slots that may, and that may no longer, be matched.
+    approved: digests of its watchlist entries, ascending.
+    """
 
     party: U8
     window: Name
     params: Digest
     nonce: Nonce
+    answers: Nonce
     clock_ms: U64
     journal: Nonce
+    generation: U64
     sets: Annotated[tuple[SetMark, ...], AtMost(MAX_SETS)]
+    prepared: RunBytes
+    used: RunBytes
     approved: Digests
 
 
@@ -248,11 +258,20 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Burned:
+    """The sender has burned these slots; they are of no use to the receiver either."""
+
+    session: Digest
+    runs: RunBytes
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
-    """A sign of life in a session, with the sender's clock."""
+    """A sign of life in a session; every batch below `settled` is settled at the sender."""
 
     session: Digest
     clock_ms: U64
+    settled: U64
 
 
 # -- between a camera and a party ------------------------------------------------------
@@ -329,6 +348,7 @@ PartyMessage = (
     | Confirm0
     | Confirm1
     | Refused
+    | Burned
     | Ping
 )
 CameraMessage = CameraHello | Welcome | Faces | FaceAck | CameraRefused
@@ -350,7 +370,8 @@ PARTY_CODEC = Codec(
         23: Confirm0,
         24: Confirm1,
         30: Refused,
-        31: Ping,
+        31: Burned,
+        32: Ping,
     }
 )
 CAMERA_CODEC = Codec(

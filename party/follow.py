@@ -1,0 +1,414 @@
+"""P1's side of a window: answers P0 and watches that nothing is left out (protocol section 3)."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from party.agreement import SessionState, check_hello, remember, session_id
+from party.batches import Settled, batch_name, check_name, settled_batch
+from party.intake import HeldFaces
+from party.journal import BatchOutcome, Count
+from party.matching import P1Revealed, reveal_p1
+from party.places import PlaceTable, accept
+from party.prepare import CheckHeader, P1Answered, P1Judged, answer_p1
+from party.session import Moment, WindowSession, approved_bytes, split_digests
+from shared.errors import HeaderMismatch, PeerVanished, ProtocolViolation, SlotReused
+from shared.messages import (
+    Approved,
+    Confirm0,
+    Confirm1,
+    Held,
+    Hello,
+    PartyMessage,
+    Ping,
+    PlaceMap,
+    PlaceMapAgreed,
+    Prep0,
+    Prep2,
+    Prep4,
+    Reveal0,
+    Run,
+    pack_runs,
+    unpack_runs,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Check:
+    state: P1Answered | P1Judged
+    deadline: float
+
+
+@dataclass(slots=True)
+class _Batch:
+    state: P1Revealed
+    held: list[HeldFaces] = field(repr=False)
+    settled: Settled
+    deadline: float
+
+
+class FollowSession(WindowSession):
+    """P1 of one window."""
+
+    party = 1
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self._state: SessionState | None = None
+        self._tables: dict[bytes, PlaceTable] = {}
+        self._checks: OrderedDict[int, _Check] = OrderedDict()
+        self._batches: OrderedDict[int, _Batch] = OrderedDict()
+        self._announce: list[HeldFaces] = []
+        self._openings: OrderedDict[tuple[bytes, int], Confirm1] = OrderedDict()
+        self._next_check = 0
+        self._next_batch = 0
+        self._entry_since: dict[bytes, float] = {}
+        self._map_due: float | None = None
+        for pending in self.journal.pending():
+            if pending.opening is not None and pending.context:
+                settled = Settled.decode(pending.context)
+                if all(run.set_id in self.sets for run in settled.runs):
+                    self._openings[(settled.session, settled.number)] = Confirm1(
+                        settled.session,
+                        settled.number,
+                        pending.opening[:32],
+                        pending.opening[32:],
+                    )
+
+    # -- what the base asks --------------------------------------------------------------
+
+    def advance(self, moment: Moment) -> None:
+        """Tells P0 what is held, and keeps the deadlines."""
+        if self.session is None:
+            return
+        if self._announce:
+            self._tell_held()
+        for check in self._checks.values():
+            if moment.seconds > check.deadline:
+                raise PeerVanished(f"check {check.state.header.check}: no answer in time")
+        for batch in self._batches.values():
+            if moment.seconds > batch.deadline:
+                raise PeerVanished(f"batch {batch.state.header.batch}: no answer in time")
+        if self._map_due is not None and moment.seconds > self._map_due:
+            self._map_due = None
+            raise PeerVanished("P0 proposed no place map for our watchlist in time")
+        self._overdue_faces(moment)
+        self._overdue_entries(moment)
+
+    def on_message(self, message: PartyMessage, moment: Moment) -> None:
+        """One message of P0."""
+        match message:
+            case Hello():
+                self._welcome(message, moment)
+            case Approved():
+                self._peer_approved = split_digests(message.entries)
+            case PlaceMap():
+                self._place_map(message, moment)
+            case Prep0():
+                self._prep0(message, moment)
+            case Prep2():
+                self._prep2(message, moment)
+            case Prep4():
+                self._prep4(message, moment)
+            case Reveal0():
+                self._reveal0(message, moment)
+            case Confirm0():
+                self._confirm0(message, moment)
+            case Ping():
+                self._settled(message)
+            case _:
+                raise ProtocolViolation(f"P0 sent a {type(message).__name__}")
+
+    def on_held(self, held: HeldFaces, moment: Moment) -> None:
+        """P0 is told at the end of this round; the evaluation is done ahead where it can be."""
+        self._announce.append(held)
+
+    def on_watchlist(self, moment: Moment) -> None:
+        """P0 is to propose a new place map."""
+        if self.session is not None:
+            self.send(Approved(self.session, approved_bytes(self.entries)))
+            own = {entry.digest for entry in self.entries}
+            if any(e.digest not in own for e in self.table.entries.values()):
+                self._map_due = moment.seconds + self.limits.confirm_deadline
+
+    def abandon(self, moment: Moment) -> bool:
+        """Whatever has shown a value and is not verified is burned."""
+        in_flight = bool(self._checks or self._batches)
+        for check in self._checks.values():
+            header = check.state.header
+            self.journal.fail_check(check_name(header.session, header.check))
+            self.burn(header.runs, "the check did not pass", tell=False)
+        for batch in self._batches.values():
+            self.journal.finish(batch.settled.batch_id, BatchOutcome.BURNED)
+            self.lost_in_batch(batch.held, "the peer vanished")
+        self._checks.clear()
+        self._batches.clear()
+        self._tables.clear()
+        self._announce = list(self.intake)
+        self._state = None
+        self._map_due = None
+        return in_flight
+
+    def settled_below(self) -> int:
+        """The lowest batch number that is not settled here."""
+        return min(self._batches, default=self._next_batch)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a check or a batch is in flight."""
+        return bool(self._checks or self._batches)
+
+    @property
+    def in_flight(self) -> int:
+        """Batches in flight."""
+        return len(self._batches)
+
+    @property
+    def unresolved(self) -> int:
+        """P1 has none: it is final with Confirm0."""
+        return 0
+
+    def evaluate_ahead(self, limit: int) -> bool:
+        """Evaluates faces before P0 asks for them; whether there was anything to do."""
+        if self.session is None or self.table.epoch == 0:
+            return False
+        done = 0
+        key = self.table.digest()
+        for held in self.intake:
+            if done >= limit:
+                return True
+            if held.tags_map != key and self.prepared_places(held.run):
+                self.evaluate(held, self.table)
+                done += held.run.length
+        return done > 0
+
+    # -- session and places --------------------------------------------------------------
+
+    def _welcome(self, found: Hello, moment: Moment) -> None:
+        state = self._state
+        if state is not None and found.nonce == state.nonce0:
+            self.send(self.hello(state.nonce1, found.nonce, moment))  # our answer was lost
+            return
+        check_hello(self, found, moment.wall_ms)
+        self.drop("P0 began a new session", moment)
+        if self.closed is not None:
+            return
+        burned = remember(self, found)
+        if burned:
+            log.warning(
+                "window %s: %d runs burned for the peer's marks", self.spec.name, len(burned)
+            )
+        nonce = self.outbox.random(16)
+        answer = self.hello(nonce, found.nonce, moment)
+        state = SessionState(
+            session_id(found.params, found.window, found.nonce, nonce), found.nonce, nonce
+        )
+        self._next_check = self._next_batch = 0
+        self.begin(state, found, moment)
+        self._state = state
+        self.table = PlaceTable(self.params, self.spec.name, 0, {})
+        self._tables = {}
+        self._announce = list(self.intake)
+        for held in self._announce:
+            held.since = moment.seconds
+        self.send(answer)
+        for opening in self._openings.values():
+            self.send(opening)
+
+    def _place_map(self, message: PlaceMap, moment: Moment) -> None:
+        if message.epoch <= self.table.epoch:
+            raise ProtocolViolation(
+                f"place map: found epoch {message.epoch} after {self.table.epoch}"
+            )
+        entries = accept(self.params, self.bound, self.entries, message.bindings)
+        table = PlaceTable(self.params, self.spec.name, message.epoch, entries)
+        self.bind(table)
+        self.adopt(table)
+        # What P0 sent before it read our agreement still names the former map.
+        last = list(self._tables.values())[-1:]
+        self._tables = {one.digest(): one for one in (*last, table)}
+        self._map_due = None
+        now_bound = {entry.digest for entry in entries.values()}
+        self._entry_since = {
+            digest: since for digest, since in self._entry_since.items() if digest not in now_bound
+        }
+        self.send(PlaceMapAgreed(self.session or b"", message.epoch, table.digest()))
+
+    def _table_named(self, place_map: bytes) -> PlaceTable:
+        table = self._tables.get(place_map)
+        if table is None:
+            raise HeaderMismatch("the peer's place map is not one that was agreed")
+        if place_map == self.table.digest():
+            self._tables = {place_map: table}
+        return table
+
+    # -- prepare -------------------------------------------------------------------------
+
+    def _prep0(self, message: Prep0, moment: Moment) -> None:
+        table = self._table_named(message.place_map)
+        if message.check < self._next_check:
+            raise SlotReused(f"prepare check {message.check} was begun before")
+        self._next_check = message.check + 1
+        runs = unpack_runs(message.runs)
+        self._known_runs(runs)
+        places = tuple(int(p) for p in np.frombuffer(message.places, dtype="<u4"))
+        if not places or any(p not in table.entries for p in places):
+            raise HeaderMismatch(f"prepare check {message.check}: a place is not bound")
+        if list(places) != sorted(set(places)):
+            raise HeaderMismatch(f"prepare check {message.check}: places out of order")
+        slots = sum(run.length for run in runs)
+        if slots == 0 or slots > self.limits.check_slots:
+            raise HeaderMismatch(
+                f"prepare check {message.check}: found {slots} slots, expected 1 to "
+                f"{self.limits.check_slots}"
+            )
+        attempts = self.journal.counts(self.spec.name)[Count.PREPARE_ATTEMPTS]
+        if attempts >= self.limits.prepare_attempts:
+            self.close(f"{attempts} prepare checks failed", moment)
+            return
+        header = CheckHeader(
+            self.session or b"",
+            message.check,
+            self.params.digest(),
+            table.digest(),
+            runs,
+            places,
+        )
+        header.matches(message)
+        self.journal.mark_in_prepare(check_name(header.session, header.check), runs, places)
+        shares = self.opening_shares(header, table)
+        state, answer = answer_p1(header, shares, self.outbox.random(32), message)
+        self._checks[header.check] = _Check(state, moment.seconds + self.limits.check_deadline)
+        self.send(answer)
+
+    def _prep2(self, message: Prep2, moment: Moment) -> None:
+        check = self._checks.get(message.check)
+        if check is None or not isinstance(check.state, P1Answered):
+            raise ProtocolViolation(f"Prep2 of check {message.check} is not expected now")
+        check.state, answer = check.state.receive(message)
+        self.send(answer)
+
+    def _prep4(self, message: Prep4, moment: Moment) -> None:
+        check = self._checks.get(message.check)
+        if check is None or not isinstance(check.state, P1Judged):
+            raise ProtocolViolation(f"Prep4 of check {message.check} is not expected now")
+        passed = check.state.receive(message)
+        del self._checks[message.check]
+        self.keep(passed)
+
+    # -- match ---------------------------------------------------------------------------
+
+    def _tell_held(self) -> None:
+        faces = [held for held in self._announce if self.shared(held.run.set_id)]
+        self._announce = []
+        if faces and self.session is not None:
+            runs = pack_runs(held.run for held in faces)
+            self.send(Held(self.session, runs, b"".join(held.digest for held in faces)))
+
+    def _reveal0(self, message: Reveal0, moment: Moment) -> None:
+        table = self._table_named(message.place_map)
+        if message.batch < self._next_batch:
+            raise SlotReused(f"batch {message.batch} was begun before")
+        self._next_batch = message.batch + 1
+        runs = unpack_runs(message.runs)
+        self._known_runs(runs)
+        batch = []
+        for run in runs:
+            held = self.intake.get(run)
+            if held is None:
+                raise HeaderMismatch(
+                    f"batch {message.batch}: slots {run.first} to {run.stop - 1} of camera "
+                    f"{self.sets[run.set_id].name.camera} are not held here"
+                )
+            batch.append(held)
+        if not batch:
+            raise HeaderMismatch(f"batch {message.batch}: no slot is named")
+        live = self._live_named(message, runs, table)
+        header = self.batch_header(message.batch, batch, live, table)
+        header.matches(message)
+        shares = self.tag_shares(batch, live, table)
+        self.reserve(runs)
+        self.journal.mark_revealed(batch_name(header.session, header.batch), runs)
+        for run in runs:
+            self.intake.remove(run)
+        state, answer = reveal_p1(header, shares, message, self.outbox.random(16))
+        settled = settled_batch(header, batch, table, state.bits, state.transcript)
+        deadline = moment.seconds + self.limits.confirm_deadline
+        self._batches[header.batch] = _Batch(state, batch, settled, deadline)
+        self.send(answer)
+
+    def _live_named(
+        self, message: Reveal0, runs: tuple[Run, ...], table: PlaceTable
+    ) -> tuple[int, ...]:
+        """The live places that P0 names: ours, or fewer, and then that is announced."""
+        ours = self.live_places(runs, table)
+        mask = int.from_bytes(bytes(message.live), "little")
+        named = tuple(place for place in ours if mask >> place & 1)
+        if len(named) < len(ours):
+            left_out = [table.entries[p].name for p in ours if not mask >> p & 1]
+            self.events.announce(
+                "omission",
+                f"window {self.spec.name} batch {message.batch}: P0 left out {len(left_out)} "
+                f"entries: {', '.join(left_out)[:200]}",
+            )
+        return named
+
+    def _confirm0(self, message: Confirm0, moment: Moment) -> None:
+        batch = self._batches.get(message.batch)
+        if batch is None:
+            raise ProtocolViolation(f"Confirm0 of batch {message.batch} is not expected now")
+        _, opening = batch.state.receive(message)
+        settled = batch.settled
+        self.journal.record_opening(
+            settled.batch_id, opening.confirmation + opening.nonce, settled.encode()
+        )
+        self.send(opening)
+        self._openings[(settled.session, settled.number)] = opening
+        del self._batches[message.batch]
+        self.settle(settled, moment)
+
+    def _settled(self, message: Ping) -> None:
+        """P0 has these openings: they need not be kept."""
+        for key in list(self._openings):
+            if key[0] == message.session and key[1] < message.settled:
+                del self._openings[key]
+                self.journal.resolve(batch_name(*key))
+
+    # -- deadlines -----------------------------------------------------------------------
+
+    def _overdue_faces(self, moment: Moment) -> None:
+        """Faces that P0 never put into a batch: burned, and said so."""
+        limit = moment.seconds - self.limits.face_deadline
+        overdue = [h.run for h in self.intake if h.since < limit]
+        if overdue:
+            faces = sum(run.length for run in overdue)
+            self.events.announce(
+                "omission", f"window {self.spec.name}: P0 never matched {faces} faces"
+            )
+            self.burn(overdue, "P0 put them into no batch in time")
+
+    def _overdue_entries(self, moment: Moment) -> None:
+        """Entries that both approved and P0 never gave a place."""
+        placed = {entry.digest for entry in self.table.entries.values()}
+        approved = set(self.peer_approved)
+        for entry in self.entries:
+            if entry.digest in placed or entry.digest not in approved:
+                self._entry_since.pop(entry.digest, None)
+                continue
+            since = self._entry_since.setdefault(entry.digest, moment.seconds)
+            if moment.seconds - since > self.limits.entry_deadline:
+                self._entry_since[entry.digest] = moment.seconds
+                self.events.announce(
+                    "omission", f"window {self.spec.name}: P0 gives entry {entry.name} no place"
+                )
+
+    def _known_runs(self, runs: tuple[Run, ...]) -> None:
+        for run in runs:
+            if not self.shared(run.set_id):
+                raise HeaderMismatch("the peer names a set that we do not share")

@@ -1,0 +1,140 @@
+"""Faces that a party holds: accepted from cameras, not yet in a batch (protocol section 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from party.material import PartySet
+from shared.codec import Buffer
+from shared.errors import FormatError, HeaderMismatch, ResourceError, SlotReused
+from shared.hashing import digest
+from shared.intervals import Intervals
+from shared.messages import Faces, Run
+
+
+@dataclass(slots=True)
+class HeldFaces:
+    """One camera message. times: (faces,) uint64 ms; masked: e, (faces, d + 1) uint32.
+
+    tags: (faces, used) once evaluated, with the digest of the place map they were made for.
+    """
+
+    run: Run
+    owner: PartySet
+    times: NDArray[np.uint64]
+    masked: NDArray[np.uint32] = field(repr=False)
+    digest: bytes
+    since: float
+    tags: NDArray[np.uint64] | None = field(default=None, repr=False)
+    tags_map: bytes = b""
+
+
+class Intake:
+    """All held faces of a window, by set and first slot, in the order of arrival."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held: dict[tuple[bytes, int], HeldFaces] = {}
+        self._slots: dict[bytes, Intervals] = {}
+        self.faces = 0
+
+    def add(self, faces: HeldFaces) -> bool:
+        """Takes the faces in; False when they are here already (a resend).
+
+        Raises SlotReused for other bytes on a held slot, ResourceError when full.
+        """
+        run = faces.run
+        key = (run.set_id, run.first)
+        slots = self._slots.setdefault(run.set_id, Intervals())
+        if slots.intersects(run.first, run.length):
+            held = self._held.get(key)
+            if held is not None and held.digest == faces.digest:
+                return False
+            raise SlotReused(
+                f"camera {faces.owner.name.camera}: slots {run.first} to {run.stop - 1} hold "
+                "other faces already"
+            )
+        if self.faces + run.length > self._limit:
+            raise ResourceError(f"{self.faces} faces are held, the limit is {self._limit}")
+        self._held[key] = faces
+        slots.add(run.first, run.length)
+        self.faces += run.length
+        return True
+
+    def get(self, run: Run) -> HeldFaces | None:
+        """The held message of exactly this run."""
+        held = self._held.get((run.set_id, run.first))
+        return held if held is not None and held.run.length == run.length else None
+
+    def remove(self, run: Run) -> HeldFaces | None:
+        """Takes the message of this run out."""
+        held = self.get(run)
+        if held is not None:
+            del self._held[(run.set_id, run.first)]
+            self._slots[run.set_id].subtract(run.first, run.length)
+            self.faces -= run.length
+        return held
+
+    def overlapping(self, run: Run) -> list[HeldFaces]:
+        """Held messages with a slot in this run."""
+        slots = self._slots.get(run.set_id)
+        if slots is None or not slots.intersects(run.first, run.length):
+            return []
+        return [
+            held
+            for held in self._held.values()
+            if held.run.set_id == run.set_id
+            and held.run.first < run.stop
+            and run.first < held.run.stop
+        ]
+
+    def highest(self, set_id: bytes) -> int:
+        """The slot after the highest one held of a set."""
+        slots = self._slots.get(set_id)
+        return slots.stop if slots is not None else 0
+
+    def __iter__(self) -> Iterator[HeldFaces]:
+        return iter(self._held.values())
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+
+def parse_faces(message: Faces, frames: list[Buffer], owner: PartySet, now: float) -> HeldFaces:
+    """A camera's message as held faces. Raises HeaderMismatch or FormatError, naming what differs.
+
+    frames: the message's wire frames, for its digest.
+    """
+    name, params = owner.name, owner.params
+    for what, found, expected in (
+        ("window", message.window, name.window),
+        ("camera", message.camera, name.camera),
+        ("mint id", message.mint_id.hex(), name.mint_id.hex()),
+        ("parameters", message.params.hex(), params.digest().hex()),
+    ):
+        if found != expected:
+            raise HeaderMismatch(f"faces: found {what} {found:.40}, expected {expected:.40}")
+    times = np.frombuffer(message.times, dtype="<u8")
+    masked = np.frombuffer(message.masked, dtype="<u4")
+    if len(times) == 0 or masked.size != len(times) * params.coordinates:
+        raise FormatError(
+            f"faces: found {len(times)} times and {masked.size} masked values, expected "
+            f"{params.coordinates} values a face"
+        )
+    if message.first + len(times) > owner.slots:
+        raise HeaderMismatch(
+            f"faces: found slots {message.first} to {message.first + len(times) - 1}, expected "
+            f"slots below {owner.slots}"
+        )
+    return HeldFaces(
+        Run(owner.set_id, message.first, len(times)),
+        owner,
+        times,
+        masked.reshape(len(times), params.coordinates),
+        digest("faces", *frames),
+        now,
+    )

@@ -1,0 +1,397 @@
+"""P0's side of a window: proposes places, starts checks and batches (protocol section 3)."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from party.agreement import NO_NONCE, SessionState, check_hello, remember, session_id
+from party.batches import Settled, awaiting, batch_name, check_name, settled_batch
+from party.intake import HeldFaces
+from party.journal import BatchOutcome, Count
+from party.matching import P0Confirming, P0Revealed, Verified, reveal_p0
+from party.places import PlaceTable, propose
+from party.prepare import CheckHeader, P0Committed, P0Started, Passed, start_p0
+from party.schedule import CheckPlan, Demand, plan_check
+from party.session import Moment, WindowSession, split_digests
+from shared.errors import HeaderMismatch, PeerVanished, ProtocolViolation
+from shared.messages import (
+    Approved,
+    Confirm1,
+    Held,
+    Hello,
+    PartyMessage,
+    Ping,
+    PlaceMap,
+    PlaceMapAgreed,
+    Prep1,
+    Prep3,
+    Reveal1,
+    Run,
+    unpack_runs,
+)
+
+log = logging.getLogger(__name__)
+HELLO_SECONDS = 0.5
+
+
+@dataclass(slots=True)
+class _Check:
+    state: P0Started | P0Committed
+    deadline: float
+
+
+@dataclass(slots=True)
+class _Batch:
+    state: P0Revealed | P0Confirming
+    held: list[HeldFaces] = field(repr=False)
+    table: PlaceTable
+    deadline: float
+    settled: Settled | None = None
+
+
+class LeadSession(WindowSession):
+    """P0 of one window."""
+
+    party = 0
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self._nonce = self.outbox.random(16)
+        self._next_hello = 0.0
+        self._next_number = 0
+        self._proposal: PlaceTable | None = None
+        self._epoch = 0
+        self._checks: OrderedDict[int, _Check] = OrderedDict()
+        self._batches: OrderedDict[int, _Batch] = OrderedDict()
+        self._ready: OrderedDict[Run, bytes] = OrderedDict()
+        self._wanting: set[bytes] = set()
+        self._late: dict[tuple[bytes, int], tuple[P0Confirming, Settled]] = {}
+        for pending in self.journal.pending():
+            if pending.expected is not None and pending.commitment and pending.context:
+                settled = Settled.decode(pending.context)
+                if all(run.set_id in self.sets for run in settled.runs):
+                    state = awaiting(settled, pending.expected, pending.commitment)
+                    self._late[(settled.session, settled.number)] = (state, settled)
+
+    # -- what the base asks --------------------------------------------------------------
+
+    def knows(self, session: bytes) -> bool:
+        """Also sessions whose last confirmations are still awaited."""
+        return session == self.session or any(key[0] == session for key in self._late)
+
+    def advance(self, moment: Moment) -> None:
+        """Says hello, keeps deadlines, starts checks and batches."""
+        if self.session is None:
+            if moment.seconds >= self._next_hello:
+                self._next_hello = moment.seconds + HELLO_SECONDS
+                self.send(self.hello(self._nonce, NO_NONCE, moment))
+            return
+        for check in self._checks.values():
+            if moment.seconds > check.deadline:
+                raise PeerVanished(f"check {check.state.header.check}: no answer in time")
+        for batch in self._batches.values():
+            if moment.seconds > batch.deadline:
+                raise PeerVanished(f"batch {batch.state.header.batch}: no answer in time")
+        if not self.draining:
+            self._start_checks(moment)
+            self._start_batches(moment)
+
+    def on_message(self, message: PartyMessage, moment: Moment) -> None:
+        """One message of P1."""
+        match message:
+            case Hello():
+                self._welcome(message, moment)
+            case Confirm1():
+                self._confirmed(message, moment)
+            case Approved():
+                self._peer_approved = split_digests(message.entries)
+                self.on_watchlist(moment)
+            case PlaceMapAgreed():
+                self._agreed(message)
+            case Prep1():
+                self._prep1(message)
+            case Prep3():
+                self._prep3(message)
+            case Held():
+                self._held_by_peer(message)
+                self._start_batches(moment)
+            case Reveal1():
+                self._reveal1(message, moment)
+                self._start_batches(moment)
+            case Ping():
+                pass
+            case _:
+                raise ProtocolViolation(f"P1 sent a {type(message).__name__}")
+
+    def on_held(self, held: HeldFaces, moment: Moment) -> None:
+        """A face that P1 holds too may be matched at once."""
+        if self.shared(held.run.set_id):
+            self._wanting.add(held.run.set_id)
+        if held.run in self._ready:
+            self._match_digest(held, self._ready[held.run])
+            self._start_batches(moment)
+
+    def on_watchlist(self, moment: Moment) -> None:
+        """Proposes the places that follow from both watchlists."""
+        if self.session is None:
+            return
+        entries = propose(self.params, self.bound, self.entries, self.peer_approved)
+        base = self._proposal or self.table
+        if base.epoch and {p: e.digest for p, e in entries.items()} == {
+            p: e.digest for p, e in base.entries.items()
+        }:
+            return
+        self._epoch += 1
+        self._proposal = PlaceTable(self.params, self.spec.name, self._epoch, entries)
+        self.bind(self._proposal)
+        self.bound.update({p: e.digest for p, e in entries.items()})
+        self.send(PlaceMap(self.session, self._epoch, self._proposal.bindings()))
+
+    def abandon(self, moment: Moment) -> bool:
+        """Checks are burned; batches past Confirm0 stay unresolved, the others are burned."""
+        in_flight = bool(self._checks or self._batches)
+        for check in self._checks.values():
+            self._burn_check(check.state.header)
+        for batch in self._batches.values():
+            self._abandon_batch(batch, moment)
+        self._checks.clear()
+        self._batches.clear()
+        self._ready.clear()
+        self._proposal = None
+        self._nonce = self.outbox.random(16)
+        self._next_hello = moment.seconds + HELLO_SECONDS
+        return in_flight
+
+    def settled_below(self) -> int:
+        """The lowest batch number that is not settled here."""
+        return min(self._batches, default=self._next_number)
+
+    @property
+    def unresolved(self) -> int:
+        """Faces whose last confirmation is still awaited."""
+        return sum(settled.faces for _, settled in self._late.values())
+
+    @property
+    def busy(self) -> bool:
+        """Whether a check or a batch is in flight."""
+        return bool(self._checks or self._batches)
+
+    @property
+    def in_flight(self) -> int:
+        """Batches in flight."""
+        return len(self._batches)
+
+    # -- session and places --------------------------------------------------------------
+
+    def _welcome(self, found: Hello, moment: Moment) -> None:
+        if self.session is not None or found.answers != self._nonce:
+            return
+        check_hello(self, found, moment.wall_ms)
+        session = session_id(found.params, found.window, self._nonce, found.nonce)
+        burned = remember(self, found)
+        self._next_number = 0
+        self.begin(SessionState(session, self._nonce, found.nonce), found, moment)
+        if burned:
+            log.warning(
+                "window %s: %d runs burned for the peer's marks", self.spec.name, len(burned)
+            )
+        self.table = PlaceTable(self.params, self.spec.name, 0, {})
+        self.on_watchlist(moment)
+
+    def _agreed(self, message: PlaceMapAgreed) -> None:
+        proposal = self._proposal
+        if proposal is None or message.epoch != proposal.epoch:
+            return  # an older proposal, overtaken by ours
+        if message.place_map != proposal.digest():
+            raise HeaderMismatch("the peer's place map differs from the proposed one")
+        self._proposal = None
+        self.adopt(proposal)
+        self._wanting = {set_id for set_id in self.sets if self.shared(set_id)}
+
+    # -- prepare -------------------------------------------------------------------------
+
+    def _start_checks(self, moment: Moment) -> None:
+        if self.table.epoch == 0 or not self.table.entries:
+            return
+        while len(self._checks) < self.limits.checks_in_flight:
+            plan = self._plan()
+            if plan is None:
+                return
+            attempts = self.journal.counts(self.spec.name)[Count.PREPARE_ATTEMPTS]
+            if attempts >= self.limits.prepare_attempts:
+                self.close(f"{attempts} prepare checks failed", moment)
+                return
+            number = self._number()
+            header = CheckHeader(
+                self.session or b"",
+                number,
+                self.params.digest(),
+                self.table.digest(),
+                plan.runs,
+                plan.places,
+            )
+            self.journal.mark_in_prepare(check_name(header.session, number), plan.runs, plan.places)
+            state, message = start_p0(
+                header, self.opening_shares(header, self.table), self._seed(), self._nonce16()
+            )
+            self._checks[number] = _Check(state, moment.seconds + self.limits.check_deadline)
+            self.send(message)
+
+    def _plan(self) -> CheckPlan | None:
+        """The next check; sets without work are not asked again until something happens."""
+        demands = []
+        for set_id in self._wanting:
+            ledger = self.ledger(set_id)
+            held = self.intake.highest(set_id)
+            ahead = max(ledger.mark.revealed, held) + self.limits.prepare_ahead
+            urgent = held > ledger.mark.prepared
+            demands.append(Demand(ledger, ahead, urgent))
+        quantum = max(1, self.limits.prepare_ahead // 4)
+        plan = plan_check(demands, self.table.places, self.limits.check_slots, quantum)
+        if plan is None:
+            self._wanting.clear()
+        return plan
+
+    def _prep1(self, message: Prep1) -> None:
+        check = self._checks.get(message.check)
+        if check is None or not isinstance(check.state, P0Started):
+            raise ProtocolViolation(f"Prep1 of check {message.check} is not expected now")
+        check.state, answer = check.state.receive(message, self._nonce16())
+        self.send(answer)
+
+    def _prep3(self, message: Prep3) -> None:
+        check = self._checks.get(message.check)
+        if check is None or not isinstance(check.state, P0Committed):
+            raise ProtocolViolation(f"Prep3 of check {message.check} is not expected now")
+        passed, answer = check.state.receive(message)
+        del self._checks[message.check]
+        self.keep(passed)
+        self.send(answer)
+
+    def _burn_check(self, header: CheckHeader) -> None:
+        self.journal.fail_check(check_name(header.session, header.check))
+        self.burn(header.runs, "the check did not pass", tell=False)
+
+    # -- match ---------------------------------------------------------------------------
+
+    def _held_by_peer(self, message: Held) -> None:
+        runs = unpack_runs(message.runs)
+        digests = split_digests(message.faces)
+        if len(runs) != len(digests):
+            raise ProtocolViolation("Held: as many digests as runs expected")
+        for run, digest in zip(runs, digests, strict=True):
+            if run.set_id not in self.sets:
+                raise HeaderMismatch("the peer holds faces of a set that we do not have")
+            held = self.intake.get(run)
+            if held is not None:
+                self._match_digest(held, digest)
+            self._ready[run] = digest
+
+    def _match_digest(self, held: HeldFaces, digest: bytes) -> None:
+        if held.digest != digest:
+            raise HeaderMismatch(
+                f"camera {held.owner.name.camera} slot {held.run.first}: the two parties hold "
+                "different masked faces"
+            )
+
+    def _start_batches(self, moment: Moment) -> None:
+        while self._may_start() and len(self._batches) < self.limits.batches_in_flight:
+            batch: list[HeldFaces] = []
+            faces = 0
+            mask = 0
+            for run in list(self._ready):
+                held = self.intake.get(run)
+                if held is None:
+                    if self.ledger(run.set_id).finished(run.first, run.length):
+                        del self._ready[run]
+                    continue
+                prepared = self.prepared_places(run)
+                if not prepared or (mask and prepared != mask):
+                    continue
+                if batch and faces + run.length > self.limits.batch_faces:
+                    break
+                mask = prepared
+                batch.append(held)
+                faces += run.length
+            if not batch:
+                return
+            self._reveal(batch, moment)
+
+    def _may_start(self) -> bool:
+        return self.session is not None and not self.draining
+
+    def _reveal(self, batch: list[HeldFaces], moment: Moment) -> None:
+        runs = [held.run for held in batch]
+        number = self._number()
+        live = self.live_places(runs, self.table)
+        header = self.batch_header(number, batch, live, self.table)
+        shares = self.tag_shares(batch, live, self.table)
+        self.reserve(runs)
+        self.journal.mark_revealed(batch_name(header.session, number), runs)
+        state, message = reveal_p0(header, shares)
+        for run in runs:
+            self.intake.remove(run)
+            del self._ready[run]
+        deadline = moment.seconds + self.limits.confirm_deadline
+        self._batches[number] = _Batch(state, batch, self.table, deadline)
+        self.send(message)
+
+    def _reveal1(self, message: Reveal1, moment: Moment) -> None:
+        batch = self._batches.get(message.batch)
+        if batch is None or not isinstance(batch.state, P0Revealed):
+            raise ProtocolViolation(f"Reveal1 of batch {message.batch} is not expected now")
+        state, answer = batch.state.receive(message)
+        batch.settled = settled_batch(
+            state.header, batch.held, batch.table, state.bits, state.transcript
+        )
+        self.journal.record_expectation(
+            batch.settled.batch_id, state.expected, state.commitment, batch.settled.encode()
+        )
+        batch.state = state
+        batch.deadline = moment.seconds + self.limits.confirm_deadline
+        self.send(answer)
+
+    def _confirmed(self, message: Confirm1, moment: Moment) -> None:
+        key = (message.session, message.batch)
+        late = self._late.get(key)
+        if late is not None:
+            late[0].receive(message)
+            del self._late[key]
+            self.settle(late[1], moment)
+            return
+        batch = self._batches.get(message.batch) if message.session == self.session else None
+        if batch is None:
+            return  # offered again after it was settled
+        if not isinstance(batch.state, P0Confirming) or batch.settled is None:
+            raise ProtocolViolation(f"Confirm1 of batch {message.batch} is not expected now")
+        verified: Verified = batch.state.receive(message)
+        del self._batches[verified.header.batch]
+        self.settle(batch.settled, moment)
+
+    def _abandon_batch(self, batch: _Batch, moment: Moment) -> None:
+        name = batch_name(batch.state.header.session, batch.state.header.batch)
+        if isinstance(batch.state, P0Confirming) and batch.settled is not None:
+            self.journal.finish(name, BatchOutcome.UNRESOLVED)
+            self.events.record_unresolved(
+                batch.settled.event_batch(self.spec.name, moment.wall_ms), "the peer vanished"
+            )
+            for held in batch.held:
+                self.cannot_verify(held)
+            settled = batch.settled
+            self._late[(settled.session, settled.number)] = (batch.state, settled)
+            return
+        self.journal.finish(name, BatchOutcome.BURNED)
+        self.lost_in_batch(batch.held, "the peer vanished")
+
+    def _number(self) -> int:
+        number = self._next_number
+        self._next_number += 1
+        return number
+
+    def _seed(self) -> bytes:
+        return self.outbox.random(32)
+
+    def _nonce16(self) -> bytes:
+        return self.outbox.random(16)

@@ -1,0 +1,236 @@
+"""One loaded set: what this party expands, reads and keeps for its slots (protocol section 4)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from party.places import PlaceNumbers
+from party.prepare import OpeningShares
+from shared import dcf, prg, ring, shares
+from shared.materialfile import ChunkKind, MaterialFile
+from shared.params import Parameters
+from shared.secret import Secret
+from shared.sets import SetName
+
+KAPPA_BLOCK = 64
+CHUNK_CACHE = 2
+KERNEL_SLACK = 256
+
+
+@dataclass(slots=True)
+class _KappaBlock:
+    """Stored kappas mod 2^32 of some consecutive slots; remaining: slots not yet finished."""
+
+    kappa: NDArray[np.uint32]
+    remaining: int
+
+
+class PartySet:
+    """A set's material on one party's side. Not thread-safe; one owner calls it.
+
+    Reads are sequential in practice: a chunk is decrypted once into a reused buffer.
+    """
+
+    def __init__(
+        self,
+        name: SetName,
+        params: Parameters,
+        party: int,
+        file: MaterialFile,
+        buffers: ChunkBuffers,
+    ) -> None:
+        self.name = name
+        self.set_id = name.set_id()
+        self.params = params
+        self.party = party
+        self.slots = file.header.slots
+        self._digest = name.digest()
+        self._file = file
+        seeds = file.party_seeds()
+        self._key: Secret = seeds.key
+        self._ratchet = shares.RatchetTable(seeds.ratchet)
+        self._buffers = buffers
+        self._kappa: dict[int, _KappaBlock] = {}
+        self._scratch = ring.Scratch()
+
+    # -- prepare -----------------------------------------------------------------------
+
+    def opening_shares(
+        self, first: int, length: int, places: tuple[int, ...], numbers: PlaceNumbers
+    ) -> OpeningShares:
+        """Shares of kappa = ch.r + rho and of its MAC, for these slots and places."""
+        params = self.params
+        slots = np.arange(first, first + length, dtype=np.uint64)
+        chosen = np.asarray(places, dtype=np.intp)
+        matrix = numbers.chosen(places)
+        used = int(chosen[-1]) + 1
+        key = self._key
+        inputs = shares.input_shares(key, self._ratchet, slots, params.coordinates)
+        rho = shares.rho_shares(key, slots, used)
+        if self.party == 0:
+            input_macs = shares.input_macs_p0(key, slots, params.coordinates)
+            rho_macs = shares.rho_macs_p0(key, slots, used)
+        else:
+            corrections = self._corrections(first, length)
+            input_macs = np.ascontiguousarray(corrections[:, : params.coordinates])
+            rho_macs = corrections[:, params.coordinates :]
+        kappa = ring.add(
+            ring.public_matrix_product(matrix, inputs, scratch=self._scratch),
+            np.ascontiguousarray(rho[:, chosen]),
+        )
+        mac = ring.add(
+            ring.public_matrix_product(matrix, input_macs, scratch=self._scratch),
+            np.ascontiguousarray(rho_macs[:, chosen]),
+        )
+        return OpeningShares(kappa.reshape(-1, 2), mac.reshape(-1, 2), shares.alphas(key, slots))
+
+    def _corrections(self, first: int, length: int) -> NDArray[np.uint64]:
+        """P1's MAC corrections, (length, d + 1 + N, 2)."""
+        params = self.params
+        size = params.slot_prepare_bytes
+        per_chunk = self._file.header.prepare_chunk_slots
+        result = np.empty((length, params.coordinates + params.places, 2), dtype=np.uint64)
+        flat = result.view(np.uint8).reshape(length, size)
+        done = 0
+        while done < length:
+            chunk, offset = divmod(first + done, per_chunk)
+            rows = self._file.read_chunk(ChunkKind.PREPARE, chunk, self._buffers.prepare)
+            part = np.frombuffer(rows, dtype=np.uint8).reshape(-1, size)[offset:]
+            part = part[: length - done]
+            flat[done : done + len(part)] = part
+            done += len(part)
+        return result
+
+    def keep_kappa(self, first: int, places: tuple[int, ...], kappa: NDArray[np.uint32]) -> None:
+        """Stores opened kappas of slots first..; kappa: (slots, places)."""
+        chosen = np.asarray(places, dtype=np.intp)
+        done = 0
+        while done < len(kappa):
+            block, offset = divmod(first + done, KAPPA_BLOCK)
+            stored = self._kappa.get(block)
+            if stored is None:
+                size = min(KAPPA_BLOCK, self.slots - block * KAPPA_BLOCK)
+                stored = _KappaBlock(np.zeros((size, self.params.places), dtype=np.uint32), size)
+                self._kappa[block] = stored
+            part = kappa[done : done + KAPPA_BLOCK - offset]
+            stored.kappa[offset : offset + len(part), chosen] = part
+            done += len(part)
+
+    def finish(self, first: int, length: int) -> None:
+        """Forgets the kappas of slots that are verified or burned."""
+        slot = first
+        while slot < first + length:
+            block, offset = divmod(slot, KAPPA_BLOCK)
+            here = min(first + length - slot, KAPPA_BLOCK - offset)
+            stored = self._kappa.get(block)
+            if stored is not None:
+                stored.remaining -= here
+                if stored.remaining <= 0:
+                    del self._kappa[block]
+            slot += here
+
+    # -- match -------------------------------------------------------------------------
+
+    def deltas(self, first: int, length: int) -> NDArray[np.uint64]:
+        """Delta^j per slot."""
+        slots = np.arange(first, first + length, dtype=np.uint64)
+        return shares.deltas(self._key, self.party, slots)
+
+    def tags(
+        self, first: int, masked: NDArray[np.uint32], numbers: PlaceNumbers
+    ) -> NDArray[np.uint64]:
+        """Authenticated bit shares, (faces, used) uint64, for e: (faces, d + 1) uint32.
+
+        Places that are not live give meaningless tags. The slots must be prepared.
+        """
+        params, used, faces = self.params, numbers.used, len(masked)
+        slots = np.arange(first, first + faces, dtype=np.uint64)
+        z = ring.public_product_mod32(numbers.product, masked)
+        z += numbers.constants
+        self._add_kappa(first, z)
+        key = self._key
+        slot_keys = prg.slot_keys(self._digest, slots)
+        roots = shares.dcf_roots(key, slots, used)
+        low = z & np.uint32((1 << params.low_bits) - 1)
+        result = np.empty((faces, used), dtype=np.uint64)
+        done = 0
+        while done < faces:
+            words = self._buffers.words(self, first + done)[: faces - done]
+            part = slice(done, done + len(words))
+            dcf.evaluate(
+                params, self.party, slot_keys[part], roots[part], words, low[part], result[part]
+            )
+            done += len(words)
+        top = ((z >> np.uint32(params.low_bits)) & np.uint32(1)).astype(np.uint64)
+        deltas = shares.deltas(key, self.party, slots)
+        result ^= (np.uint64(0) - top) & deltas[:, None]
+        return result
+
+    def _add_kappa(self, first: int, z: NDArray[np.uint32]) -> None:
+        done = 0
+        while done < len(z):
+            block, offset = divmod(first + done, KAPPA_BLOCK)
+            part = z[done : done + KAPPA_BLOCK - offset]
+            part += self._kappa[block].kappa[offset : offset + len(part), : z.shape[1]]
+            done += len(part)
+
+    def read_words(self, chunk: int, out: memoryview) -> NDArray[np.uint8]:
+        """Decrypts one match chunk into `out`; (slots, slot_match_bytes) uint8."""
+        data = self._file.read_chunk(ChunkKind.MATCH, chunk, out)
+        return np.frombuffer(data, dtype=np.uint8).reshape(-1, self.params.slot_match_bytes)
+
+    @property
+    def match_chunk_slots(self) -> int:
+        """Slots in a match chunk (the last one may have fewer)."""
+        return self._file.header.match_chunk_slots
+
+    def close(self) -> None:
+        """Drops keys and kappas and closes the file."""
+        self._file.close()
+        self._kappa.clear()
+        self._ratchet.close()
+
+
+@dataclass(slots=True)
+class _Cached:
+    buffer: bytearray = field(repr=False)
+    words: NDArray[np.uint8] = field(repr=False)
+
+
+class ChunkBuffers:
+    """Reused plaintext buffers: one for prepare chunks, a bounded cache of match chunks.
+
+    limit: how many bytes of match chunks may stay decrypted, for sets whose faces come singly.
+    """
+
+    def __init__(self, params: Parameters, match_slots: int, prepare_slots: int, limit: int):
+        self._size = match_slots * params.slot_match_bytes + KERNEL_SLACK
+        self.prepare = memoryview(bytearray(prepare_slots * params.slot_prepare_bytes))
+        self._capacity = max(CHUNK_CACHE, limit // self._size)
+        self._cache: OrderedDict[tuple[bytes, int], _Cached] = OrderedDict()
+        self._free: list[bytearray] = []
+
+    def words(self, owner: PartySet, slot: int) -> NDArray[np.uint8]:
+        """Correction words from this slot to the end of its chunk."""
+        chunk, offset = divmod(slot, owner.match_chunk_slots)
+        key = (owner.set_id, chunk)
+        found = self._cache.get(key)
+        if found is None:
+            if len(self._cache) >= self._capacity:
+                _, oldest = self._cache.popitem(last=False)
+                self._free.append(oldest.buffer)
+            buffer = self._free.pop() if self._free else bytearray(self._size)
+            found = _Cached(buffer, owner.read_words(chunk, memoryview(buffer)))
+            self._cache[key] = found
+        else:
+            self._cache.move_to_end(key)
+        return found.words[offset:]
+
+    def forget(self, set_id: bytes) -> None:
+        """Drops what is cached of a set."""
+        for key in [k for k in self._cache if k[0] == set_id]:
+            self._free.append(self._cache.pop(key).buffer)

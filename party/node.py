@@ -1,0 +1,487 @@
+"""The long-running process of a party: sockets, windows, watchlist, status (protocol section 3)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import orjson
+
+from party import watchlist
+from party.config import PartyConfig
+from party.counters import WireCounters
+from party.events import EventStore
+from party.journal import PartyJournal
+from party.outbox import Limits, Outbox
+from party.places import Entry
+from party.session import Moment, WindowSession
+from party.status import STATUS_FILE
+from party.windows import FoundFile, Opener, find_files
+from shared.atomicfile import PUBLIC, write_atomic
+from shared.codec import Buffer
+from shared.errors import (
+    AuthenticationFailed,
+    HeaderMismatch,
+    InputError,
+    ResourceError,
+    StaleMessage,
+    TwokeyError,
+)
+from shared.messages import (
+    CAMERA_CODEC,
+    PARTY_CODEC,
+    CameraHello,
+    CameraMessage,
+    CameraRefused,
+    FaceAck,
+    Faces,
+    Hello,
+    PartyMessage,
+    Refused,
+    Welcome,
+)
+from shared.params import Parameters
+from shared.roles import RoleFolder
+from shared.transport import Connection, Listener, Poller, Transport
+
+log = logging.getLogger(__name__)
+
+EVENTS_FILE = "events.sqlite"
+LINES_FILE = "events.jsonl"
+_IDLE_MS = 5
+_ROUND_PEER = 256
+_ROUND_CAMERA = 64
+_SECOND = 1.0
+_ACK_SECONDS = 0.02
+_MAX_MESSAGE = 80 << 20
+_CAMERA_QUEUE = 1_000
+_PEER_QUEUE = 100_000
+_UNKNOWN = bytes(32)
+_P0_ROUTE = b"p0"
+
+
+@dataclass(slots=True)
+class _Camera:
+    """A camera's name, and the route by which it was last heard."""
+
+    name: str
+    route: bytes | None = None
+
+
+@dataclass(slots=True)
+class _Acks:
+    """Outcomes that wait for stable storage before cameras may forget."""
+
+    waiting: dict[tuple[str, str, bytes], list[FaceAck]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    since: float = 0.0
+
+
+class PartyNode:
+    """Everything of one party process. Use: `open`, then `run` until `stop`; then `close`.
+
+    Raises typed errors at `open`: ConfigError, AuthenticationFailed, Locked, ResourceError.
+    """
+
+    def __init__(self, folder: Path, config: PartyConfig) -> None:
+        role = RoleFolder(folder)
+        self.config = config
+        self.limits: Limits = config.limits.limits()
+        self.outbox = Outbox(os.urandom)
+        self.wire = WireCounters()
+        self.stopping = False
+        identity = role.identity("p0" if config.party == 0 else "p1")
+        trusted = role.trusted()
+        peer = trusted.the("p1" if config.party == 0 else "p0")
+        self._state = role.state
+        self._cameras = {i.curve_key: _Camera(i.name) for i in trusted.cameras()}
+        self._by_name = {camera.name: camera for camera in self._cameras.values()}
+        self._people = _WatchedList(config.watchlist)
+        self._sessions: dict[str, WindowSession] = {}
+        self._files: dict[str, list[FoundFile]] = {}
+        self._known_files: dict[Path, FoundFile] = {}
+        self._refused_files: set[Path] = set()
+        self._acks = _Acks()
+        self._next_second = 0.0
+        self._fatal: TwokeyError | None = None
+        self._rate = (0.0, 0)
+        self.journal = PartyJournal(role.state / "journal.sqlite")
+        try:
+            self.events = EventStore(role.state / EVENTS_FILE, role.state / LINES_FILE)
+            try:
+                self._transport = Transport(identity.curve_pair())
+                self._opener = Opener(
+                    config.party,
+                    identity.name,
+                    role.state,
+                    trusted.the("dealer"),
+                    self.journal,
+                    self.events,
+                    self.limits,
+                    self.outbox,
+                    config.chunk_cache_mib << 20,
+                )
+                self._listen(peer.curve_key)
+            except BaseException:
+                self.events.close()
+                raise
+        except BaseException:
+            self.journal.close()
+            raise
+        self._report_recovery()
+
+    def _report_recovery(self) -> None:
+        """What the last stop cost, for the operator."""
+        found = self.journal.recovery
+        for what, runs in (
+            ("in a check without a verdict", [r for _, runs in found.checks for r in runs]),
+            ("in a batch without a verdict", [r for _, runs in found.batches for r in runs]),
+            ("revealed perhaps before the machine went down", found.reserved),
+        ):
+            if runs:
+                slots = sum(run.length for run in runs)
+                log.warning("after the last stop: %d slots burned, %s", slots, what)
+                self.events.announce("recovery", f"{slots} slots burned, {what}")
+
+    def _listen(self, peer_key: bytes) -> None:
+        config = self.config
+        self._camera_end: Listener = self._transport.listen(
+            config.listen,
+            self._cameras,
+            domain="cameras",
+            queue=_CAMERA_QUEUE,
+            max_message=_MAX_MESSAGE,
+            handover=True,
+        )
+        self._peer_end: Listener | Connection
+        if config.party == 0:
+            self._peer_end = self._transport.connect(
+                config.peer_address,
+                peer_key,
+                identity=_P0_ROUTE,
+                queue=_PEER_QUEUE,
+                max_message=_MAX_MESSAGE,
+            )
+        else:
+            self._peer_end = self._transport.listen(
+                config.peer_address,
+                [peer_key],
+                domain="peer",
+                queue=_PEER_QUEUE,
+                max_message=_MAX_MESSAGE,
+                handover=True,
+            )
+        self._poller = Poller(self._camera_end, self._peer_end)
+
+    # -- the loop --------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serves until `stop` was called. Raises the typed error that ended it otherwise."""
+        log.info("P%d is ready; cameras on %s", self.config.party, self._camera_end.endpoint())
+        while not self.stopping:
+            self._round()
+            if self._fatal is not None:
+                raise self._fatal
+        self._drain()
+
+    def stop(self) -> None:
+        """Asks the loop to end after what is in flight; safe in a signal handler."""
+        self.stopping = True
+
+    def close(self) -> None:
+        """Closes windows' files, sockets, journal and events; what is prepared stays."""
+        for session in self._sessions.values():
+            for held in session.sets.values():
+                held.close()
+        self._transport.close()
+        self.events.close()
+        self.journal.close()
+
+    def _round(self) -> None:
+        busy = self._read_peer()
+        busy = self._read_cameras() or busy
+        moment = now()
+        if moment.seconds >= self._next_second:
+            self._next_second = moment.seconds + _SECOND
+            self._every_second(moment)
+        for session in self._sessions.values():
+            session.tick(moment)
+        self._flush(moment)
+        if not busy and not self._work_ahead():
+            self._poller.wait(_IDLE_MS)
+
+    def _drain(self) -> None:
+        """Lets batches and checks in flight end, for a few seconds at most."""
+        deadline = time.monotonic() + self.limits.confirm_deadline
+        for session in self._sessions.values():
+            session.draining = True
+        while time.monotonic() < deadline and any(s.busy for s in self._sessions.values()):
+            self._read_peer()
+            moment = now()
+            for session in self._sessions.values():
+                session.tick(moment)
+            self._flush(moment)
+            self._poller.wait(_IDLE_MS)
+        moment = now()
+        for session in self._sessions.values():
+            session.suspend(moment)
+        self._flush(moment, force=True)
+        self._write_status(moment, "stopped")
+
+    def _work_ahead(self) -> bool:
+        return any(s.evaluate_ahead(self.limits.batch_faces) for s in self._sessions.values())
+
+    # -- messages in -----------------------------------------------------------------------
+
+    def _read_peer(self) -> bool:
+        for count in range(_ROUND_PEER):
+            frames = self._peer_frames()
+            if frames is None:
+                return count > 0
+            self.wire.received(frames)
+            try:
+                message = PARTY_CODEC.decode(frames)
+            except TwokeyError as error:
+                log.error("from the peer: %s", error)
+                self._answer_peer(Refused(_UNKNOWN, type(error).__name__, str(error)[:300]))
+                continue
+            self._route_peer(message, now())
+        return True
+
+    def _peer_frames(self) -> list[Buffer] | None:
+        end = self._peer_end
+        if isinstance(end, Connection):
+            return end.receive()
+        received = end.receive()
+        return None if received is None else received.frames
+
+    def _route_peer(self, message: PartyMessage, moment: Moment) -> None:
+        if isinstance(message, Hello):
+            session = self._sessions.get(message.window)
+            if session is not None:
+                session.receive(message, moment)
+                if session.mismatch is not None:
+                    self._mismatched(session.mismatch)
+            return
+        for session in self._sessions.values():
+            if session.knows(message.session):
+                session.receive(message, moment)
+                self._flush_peer()
+                return
+        if isinstance(message, Refused):
+            if message.error == HeaderMismatch.__name__:
+                self._mismatched(HeaderMismatch(f"the peer refuses: {message.detail}"))
+            return
+        detail = "no such session here"
+        self._answer_peer(Refused(message.session, StaleMessage.__name__, detail))
+
+    def _mismatched(self, error: HeaderMismatch) -> None:
+        """Parameters or material that cannot go together: without another window, the end."""
+        log.error("%s", error)
+        if len(self._sessions) <= 1:
+            self._fatal = error
+
+    def _read_cameras(self) -> bool:
+        for count in range(_ROUND_CAMERA):
+            received = self._camera_end.receive()
+            if received is None:
+                return count > 0
+            camera = self._cameras.get(received.key)
+            if camera is None:
+                continue
+            camera.route = received.sender
+            window = ""
+            try:
+                message = CAMERA_CODEC.decode(received.frames)
+                window = getattr(message, "window", "")
+                self._from_camera(camera, message, received.frames)
+            except TwokeyError as error:
+                log.warning("camera %s: %s", camera.name, error)
+                refusal = CameraRefused(window, camera.name, type(error).__name__, str(error)[:300])
+                self._to_camera(camera.name, refusal)
+        return True
+
+    def _from_camera(self, camera: _Camera, message: CameraMessage, frames: list[Buffer]) -> None:
+        if not isinstance(message, CameraHello | Faces):
+            raise HeaderMismatch(f"a camera does not send {type(message).__name__}")
+        if message.camera != camera.name:
+            raise AuthenticationFailed(
+                f"found a message of camera {message.camera}, expected {camera.name}"
+            )
+        session = self._sessions.get(message.window)
+        if session is None:
+            raise ResourceError(f"window {message.window} is not open here")
+        moment = now()
+        if isinstance(message, CameraHello):
+            mark = session.welcome(message)
+            self._to_camera(
+                camera.name,
+                Welcome(message.window, camera.name, message.mint_id, mark, moment.wall_ms),
+            )
+            return
+        spec, tolerance = session.spec, self.limits.clock_tolerance * 1000
+        if not spec.start_ms - tolerance <= moment.wall_ms <= spec.end_ms + tolerance:
+            raise ResourceError(f"window {spec.name} is not running now")
+        session.faces(message, frames, moment)
+
+    # -- messages out ----------------------------------------------------------------------
+
+    def _flush(self, moment: Moment, *, force: bool = False) -> None:
+        self._flush_peer()
+        for camera, message in self.outbox.take_cameras():
+            if isinstance(message, FaceAck):
+                if not self._acks.waiting:
+                    self._acks.since = moment.seconds
+                key = (message.window, camera, message.mint_id)
+                self._acks.waiting[key].append(message)
+            else:
+                self._to_camera(camera, message)
+        if self._acks.waiting and (force or moment.seconds - self._acks.since > _ACK_SECONDS):
+            self.journal.sync()
+            self.events.sync()
+            for (window, camera, mint_id), acks in self._acks.waiting.items():
+                outcomes = tuple(outcome for ack in acks for outcome in ack.outcomes)
+                self._to_camera(camera, FaceAck(window, camera, mint_id, outcomes))
+            self._acks.waiting.clear()
+
+    def _flush_peer(self) -> None:
+        for message in self.outbox.take_peer():
+            self._answer_peer(message)
+
+    def _answer_peer(self, message: PartyMessage) -> None:
+        frames = PARTY_CODEC.encode(message)
+        self.wire.sent(type(message), frames)
+        if isinstance(self._peer_end, Connection):
+            self._peer_end.send(frames)
+        else:
+            self._peer_end.send(_P0_ROUTE, frames)
+
+    def _to_camera(self, name: str, message: CameraMessage) -> None:
+        camera = self._by_name[name]
+        if camera.route is not None:
+            self._camera_end.send(camera.route, CAMERA_CODEC.encode(message))
+
+    # -- windows, watchlist, status --------------------------------------------------------
+
+    def _every_second(self, moment: Moment) -> None:
+        self._open_windows(moment)
+        self._end_windows(moment)
+        self._reload_watchlist(moment)
+        self.journal.maintain()
+        self.events.maintain()
+        self._write_status(moment, "running")
+
+    def _open_windows(self, moment: Moment) -> None:
+        for window, files in find_files(self.config.material, self._known_files).items():
+            usable = [f for f in files if f.path not in self._refused_files]
+            if window in self._sessions or not usable:
+                continue
+            start = usable[0].header.window.start_ms
+            if start - moment.wall_ms > self.config.open_ahead_seconds * 1000:
+                continue
+            try:
+                entries = self._people.entries(usable[0].header.params)
+                session = self._opener.open(usable, entries, moment)
+            except TwokeyError as error:
+                self._refused_files.update(f.path for f in usable)
+                log.error("window %s: %s", window, error)
+                self.events.announce("window refused", f"{window}: {error}")
+                if not self._sessions:
+                    self._fatal = error
+                continue
+            self._sessions[window] = session
+            self._files[window] = usable
+            log.info(
+                "window %s is open: %d cameras, %d slots",
+                window,
+                len(session.sets),
+                sum(held.slots for held in session.sets.values()),
+            )
+
+    def _end_windows(self, moment: Moment) -> None:
+        grace = (self.limits.clock_tolerance + self.limits.confirm_deadline) * 1000
+        for window, session in list(self._sessions.items()):
+            if session.closed is not None:
+                self._opener.end(window, [])
+            if moment.wall_ms <= session.spec.end_ms + grace:
+                continue
+            session.close("the window has ended", moment)
+            self._opener.end(window, self._files.pop(window, []))
+            self.journal.forget_window(window)
+            del self._sessions[window]
+            log.info("window %s has ended; its key and material are destroyed", window)
+
+    def _reload_watchlist(self, moment: Moment) -> None:
+        try:
+            changed = self._people.changed()
+            if not changed:
+                return
+            for session in self._sessions.values():
+                session.set_watchlist(self._people.entries(session.params), moment)
+            log.info("the watchlist has %d entries now", self._people.size)
+        except TwokeyError as error:
+            log.error("watchlist: %s; the former one stays in force", error)
+
+    def _write_status(self, moment: Moment, state: str) -> None:
+        total = sum(s.matched_faces for s in self._sessions.values())
+        seconds = moment.seconds - self._rate[0]
+        rate = (total - self._rate[1]) / seconds if seconds > 0 else 0.0
+        self._rate = (moment.seconds, total)
+        status = {
+            "state": state,
+            "party": self.config.party,
+            "pid": os.getpid(),
+            "written_ms": moment.wall_ms,
+            "faces_per_second": round(max(rate, 0.0), 1),
+            "watchlist_entries": self._people.size,
+            "wire": self.wire.as_map(),
+            "windows": [s.status() for s in self._sessions.values()],
+        }
+        write_atomic(
+            self._state / STATUS_FILE, orjson.dumps(status), "status", mode=PUBLIC, replace=True
+        )
+
+
+class _WatchedList:
+    """The watchlist file, read again when it changes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp: tuple[int, int, int] | None = None
+        self._list = watchlist.load(path)
+        self._stamp = self._look()
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return len(self._list.people)
+
+    def entries(self, params: Parameters) -> tuple[Entry, ...]:
+        """The entries for a window of these parameters."""
+        return self._list.entries(params)
+
+    def changed(self) -> bool:
+        """Reads the file again if it is another one now. Raises InputError and its kin."""
+        stamp = self._look()
+        if stamp == self._stamp:
+            return False
+        self._stamp = stamp
+        self._list = watchlist.load(self._path)
+        return True
+
+    def _look(self) -> tuple[int, int, int]:
+        try:
+            found = self._path.stat()
+        except OSError as error:
+            raise InputError(f"watchlist {self._path}: {error.strerror}") from None
+        return (found.st_mtime_ns, found.st_size, found.st_ino)
+
+
+def now() -> Moment:
+    """This moment, from the machine's clocks."""
+    return Moment(time.monotonic(), time.time_ns() // 1_000_000)

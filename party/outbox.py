@@ -1,0 +1,48 @@
+"""What a session hands to the process around it, and the limits that it keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from shared.messages import CameraMessage, PartyMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Deadlines in seconds, sizes in slots or faces, counts for a window."""
+
+    check_deadline: float = 10.0
+    confirm_deadline: float = 5.0
+    face_deadline: float = 30.0
+    entry_deadline: float = 60.0
+    peer_silence: float = 5.0
+    clock_tolerance: float = 5.0
+    prepare_ahead: int = 64
+    check_slots: int = 256
+    checks_in_flight: int = 2
+    batch_faces: int = 1024
+    batches_in_flight: int = 4
+    held_faces: int = 65_536
+    reserve_block: int = 256
+    outages: int = 20
+    prepare_attempts: int = 10_000
+
+
+@dataclass(slots=True)
+class Outbox:
+    """Messages that a step of a session produced, in order; random: fresh random bytes."""
+
+    random: Callable[[int], bytes]
+    peer: list[PartyMessage] = field(default_factory=list)
+    cameras: list[tuple[str, CameraMessage]] = field(default_factory=list)
+
+    def take_peer(self) -> list[PartyMessage]:
+        """The peer's messages, which are then gone from here."""
+        taken, self.peer = self.peer, []
+        return taken
+
+    def take_cameras(self) -> list[tuple[str, CameraMessage]]:
+        """The cameras' messages, which are then gone from here."""
+        taken, self.cameras = self.cameras, []
+        return taken

@@ -1,0 +1,545 @@
+"""What both parties do alike in one window: agree, take faces in, burn, settle (protocol 3, 5).
+
+A session object is driven by messages, faces and ticks; what it wants to send lies in its outbox
+afterwards. It reads no clock: every call brings the moment.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from party.agreement import SessionState, common_sets, own_hello, reconcile
+from party.batches import Settled, check_name
+from party.events import EventStore
+from party.intake import HeldFaces, Intake, parse_faces
+from party.journal import BatchOutcome, Count, PartyJournal, PlaceBinding
+from party.matching import BatchHeader, TagShares
+from party.material import PartySet
+from party.outbox import Limits, Outbox
+from party.places import Entry, PlaceTable
+from party.prepare import CheckHeader, OpeningShares, Passed
+from party.slots import SetLedger
+from shared.codec import Buffer
+from shared.errors import (
+    HeaderMismatch,
+    PeerVanished,
+    StaleMessage,
+    TamperDetected,
+    TwokeyError,
+)
+from shared.messages import (
+    BURNED,
+    VERIFIED,
+    Burned,
+    CameraHello,
+    FaceAck,
+    Faces,
+    Hello,
+    Outcome,
+    PartyMessage,
+    Ping,
+    Refused,
+    Run,
+    pack_runs,
+    unpack_runs,
+)
+from shared.params import Parameters
+
+log = logging.getLogger(__name__)
+PING_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A point in time: monotonic seconds, and the wall clock in unix milliseconds."""
+
+    seconds: float
+    wall_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSpec:
+    """A window as the material files name it; start and end in unix milliseconds."""
+
+    name: str
+    start_ms: int
+    end_ms: int
+    params: Parameters
+
+
+class WindowSession:
+    """One window on one party's side; `party.lead` and `party.follow` add the roles."""
+
+    party: int
+
+    def __init__(
+        self,
+        spec: WindowSpec,
+        sets: Iterable[PartySet],
+        journal: PartyJournal,
+        events: EventStore,
+        entries: Sequence[Entry],
+        limits: Limits,
+        outbox: Outbox,
+    ) -> None:
+        self.spec = spec
+        self.params = spec.params
+        self.sets: dict[bytes, PartySet] = {s.set_id: s for s in sets}
+        self.by_camera: dict[str, PartySet] = {s.name.camera: s for s in self.sets.values()}
+        self.journal = journal
+        self.events = events
+        self.entries = list(entries)
+        self.limits = limits
+        self.outbox = outbox
+        self.intake = Intake(limits.held_faces)
+        self.session: bytes | None = None
+        self.closed: str | None = journal.closed(spec.name)
+        self.bound = {known.place: known.entry for known in journal.places(spec.name)}
+        self.table = PlaceTable(self.params, spec.name, 0, {})
+        self.peer_clock_offset_ms = 0
+        self.matched_faces = 0
+        self.mismatch: HeaderMismatch | None = None
+        self.draining = False
+        self._shared_sets: set[bytes] = set()
+        self._last_heard = 0.0
+        self._last_ping = 0.0
+        self._peer_approved: tuple[bytes, ...] = ()
+
+    # -- what the process around calls ---------------------------------------------------
+
+    def receive(self, message: PartyMessage, moment: Moment) -> None:
+        """Takes a peer's message. Raises a typed error only when the whole process must stop."""
+        if self.closed is not None:
+            return
+        self._last_heard = moment.seconds
+        try:
+            self._dispatch(message, moment)
+        except TamperDetected as error:
+            self.tampered(error, moment)
+        except StaleMessage as error:
+            log.warning("window %s: %s", self.spec.name, error)
+        except TwokeyError as error:
+            log.error("window %s: %s", self.spec.name, error)
+            self._refuse(error)
+            self.drop(str(error), moment)
+            if isinstance(error, HeaderMismatch):
+                self.events.announce("mismatch", str(error))
+                if isinstance(message, Hello):
+                    self.mismatch = error
+
+    def faces(self, message: Faces, frames: list[Buffer], moment: Moment) -> None:
+        """Takes a camera's message in. Raises a typed error that goes back to the camera."""
+        owner = self.by_camera.get(message.camera)
+        if owner is None or self.closed is not None:
+            raise HeaderMismatch(
+                f"window {self.spec.name}: no material of camera {message.camera} is open"
+            )
+        held = parse_faces(message, frames, owner, moment.seconds)
+        ledger = self.ledger(owner.set_id)
+        if self._acknowledge_finished(ledger, held):
+            return
+        if self.intake.add(held):
+            self.on_held(held, moment)
+
+    def tick(self, moment: Moment) -> None:
+        """Deadlines, pings, and whatever is next to do."""
+        if self.closed is not None:
+            return
+        if self.session is not None:
+            if moment.seconds - self._last_heard > self.limits.peer_silence:
+                self.drop("the peer is silent", moment)
+            elif moment.seconds - self._last_ping >= PING_SECONDS:
+                self._last_ping = moment.seconds
+                self.send(Ping(self.session, moment.wall_ms, self.settled_below()))
+        try:
+            self.advance(moment)
+        except TamperDetected as error:
+            self.tampered(error, moment)
+        except PeerVanished as error:
+            self.drop(str(error), moment)
+
+    def set_watchlist(self, entries: Sequence[Entry], moment: Moment) -> None:
+        """Replaces this party's watchlist; the places follow once the peer agrees."""
+        self.entries = list(entries)
+        if self.session is not None:
+            self.on_watchlist(moment)
+
+    def welcome(self, hello: CameraHello) -> int:
+        """The highest slot of this camera's set that was used, plus one. Raises HeaderMismatch."""
+        owner = self.by_camera.get(hello.camera)
+        if owner is None:
+            raise HeaderMismatch(
+                f"window {self.spec.name}: no material of camera {hello.camera} is open"
+            )
+        if hello.mint_id != owner.name.mint_id or hello.params != self.params.digest():
+            raise HeaderMismatch(
+                f"window {self.spec.name}: camera {hello.camera} has material of another "
+                "minting attempt or other parameters"
+            )
+        held = self.intake.highest(owner.set_id)
+        return max(self.ledger(owner.set_id).mark.revealed, held)
+
+    def status(self) -> dict[str, object]:
+        """For the status file: no secret, nothing of faces but their number."""
+        cameras = {}
+        for owner in self.sets.values():
+            ledger = self.ledger(owner.set_id)
+            cameras[owner.name.camera] = {
+                "slots": owner.slots,
+                "slots_left": owner.slots - ledger.mark.revealed,
+                "prepared": ledger.ready().total,
+                "burned": ledger.burned.total,
+            }
+        return {
+            "window": self.spec.name,
+            "start_ms": self.spec.start_ms,
+            "end_ms": self.spec.end_ms,
+            "peer_up": self.session is not None,
+            "closed": self.closed,
+            "places_live": len(self.table.entries),
+            "faces_matched": self.matched_faces,
+            "faces_held": self.intake.faces,
+            "faces_unresolved": self.unresolved,
+            "batches_in_flight": self.in_flight,
+            "peer_clock_offset_ms": self.peer_clock_offset_ms,
+            "cameras": cameras,
+        }
+
+    def knows(self, session: bytes) -> bool:
+        """Whether a message of this session id is for this window."""
+        return session == self.session
+
+    def close(self, reason: str, moment: Moment) -> None:
+        """Ends the window for good: everything still open is burned, nothing may be used."""
+        if self.closed is not None:
+            return
+        self.drop(reason, moment, orderly=True)
+        self.burn([held.run for held in list(self.intake)], reason)
+        self.journal.close_window(self.spec.name, reason)
+        self.closed = reason
+        for owner in self.sets.values():
+            owner.close()
+
+    def suspend(self, moment: Moment) -> None:
+        """Before this process stops: in-flight work ends in pass or burn, the rest stays."""
+        self.drop("this process stops", moment, orderly=True)
+
+    # -- for the roles -------------------------------------------------------------------
+
+    def advance(self, moment: Moment) -> None:
+        """The role's own progress at a tick."""
+        raise NotImplementedError
+
+    def on_message(self, message: PartyMessage, moment: Moment) -> None:
+        """The role's own messages."""
+        raise NotImplementedError
+
+    def on_held(self, held: HeldFaces, moment: Moment) -> None:
+        """New faces are held."""
+        raise NotImplementedError
+
+    def on_watchlist(self, moment: Moment) -> None:
+        """Our watchlist, or the peer's, changed."""
+        raise NotImplementedError
+
+    def abandon(self, moment: Moment) -> bool:
+        """Ends everything in flight; whether there was anything that shows values."""
+        raise NotImplementedError
+
+    @property
+    def busy(self) -> bool:
+        """Whether a check or a batch is in flight."""
+        raise NotImplementedError
+
+    @property
+    def unresolved(self) -> int:
+        """Faces whose last confirmation is still awaited."""
+        raise NotImplementedError
+
+    def evaluate_ahead(self, limit: int) -> bool:
+        """Evaluates up to `limit` held faces ahead of need; whether there were any."""
+        return False
+
+    def settled_below(self) -> int:
+        """All batches below this number are settled here."""
+        raise NotImplementedError
+
+    @property
+    def in_flight(self) -> int:
+        """Batches in flight."""
+        raise NotImplementedError
+
+    def send(self, message: PartyMessage) -> None:
+        """Queues a message for the peer."""
+        self.outbox.peer.append(message)
+
+    def ledger(self, set_id: bytes) -> SetLedger:
+        """The slots of a set."""
+        return self.journal.ledger(set_id)
+
+    def hello(self, nonce: bytes, answers: bytes, moment: Moment) -> Hello:
+        """Our side of the comparison."""
+        return own_hello(self, nonce, answers, moment.wall_ms)
+
+    def begin(self, state: SessionState, found: Hello, moment: Moment) -> None:
+        """A session is agreed: compare what both hold and burn what differs."""
+        self.session = state.session
+        self._last_heard = moment.seconds
+        self.peer_clock_offset_ms = found.clock_ms - moment.wall_ms
+        self._peer_approved = split_digests(found.approved)
+        self._shared_sets, missing = common_sets(self.sets.values(), found)
+        for name in missing:
+            log.warning("window %s: %s", self.spec.name, name)
+        burn = reconcile(self.journal, self._shared_sets, found)
+        if burn:
+            self.burn(burn, "the peer cannot use these slots", tell=False)
+
+    @property
+    def peer_approved(self) -> tuple[bytes, ...]:
+        """Entry digests that the peer's watchlist holds."""
+        return self._peer_approved
+
+    def shared(self, set_id: bytes) -> bool:
+        """Whether both parties hold this set's material."""
+        return set_id in self._shared_sets
+
+    def adopt(self, table: PlaceTable) -> None:
+        """From here on this place map is the one in force."""
+        self.table = table
+        self.bound.update({place: entry.digest for place, entry in table.entries.items()})
+
+    def bind(self, table: PlaceTable) -> None:
+        """Makes the bindings durable, before anything is opened for them."""
+        new = [
+            PlaceBinding(place, entry.digest, entry.name)
+            for place, entry in table.entries.items()
+            if place not in self.bound
+        ]
+        if new:
+            self.journal.bind_places(self.spec.name, new)
+
+    def prepared_places(self, run: Run) -> int:
+        """Mask of the places that are prepared for every slot of the run; 0 when not ready."""
+        ledger = self.ledger(run.set_id)
+        if not ledger.is_ready(run.first, run.length):
+            return 0
+        mask = 0
+        for places, slots in ledger.opened.items():
+            if slots.covers(run.first, run.length):
+                mask |= places
+        return mask
+
+    def live_places(self, runs: Iterable[Run], table: PlaceTable) -> tuple[int, ...]:
+        """Live places of a map that are prepared for all of these runs."""
+        mask = table.mask
+        for run in runs:
+            mask &= self.prepared_places(run)
+        if mask == table.mask:
+            return table.places
+        return tuple(place for place in table.places if mask >> place & 1)
+
+    def opening_shares(self, header: CheckHeader, table: PlaceTable) -> OpeningShares:
+        """This party's shares for a check."""
+        parts = [
+            self.sets[run.set_id].opening_shares(
+                run.first, run.length, header.places, table.numbers
+            )
+            for run in header.runs
+        ]
+        return OpeningShares(
+            np.concatenate([part.kappa for part in parts]),
+            np.concatenate([part.mac for part in parts]),
+            np.concatenate([part.alphas for part in parts]),
+        )
+
+    def keep(self, passed: Passed) -> None:
+        """A check passed on this side: durable, with the opened kappas, then usable."""
+        header = passed.header
+        low = passed.kappa & np.uint32(((1 << self.params.n) - 1) & 0xFFFFFFFF)
+        self.journal.mark_prepared(check_name(header.session, header.check), low)
+        row = 0
+        for run in header.runs:
+            part = low[row : row + run.length]
+            self.sets[run.set_id].keep_kappa(run.first, header.places, part)
+            row += run.length
+
+    def evaluate(self, held: HeldFaces, table: PlaceTable) -> NDArray[np.uint64]:
+        """The authenticated bit shares of these faces, computed once per place map."""
+        key = table.digest()
+        if held.tags is None or held.tags_map != key:
+            held.tags = held.owner.tags(held.run.first, held.masked, table.numbers)
+            held.tags_map = key
+        return held.tags
+
+    def tag_shares(
+        self, batch: Sequence[HeldFaces], live: tuple[int, ...], table: PlaceTable
+    ) -> TagShares:
+        """The shares of a batch at its live places; evaluates what is not yet."""
+        chosen = np.asarray(live, dtype=np.intp)
+        tags, deltas = [], []
+        for held in batch:
+            tags.append(self.evaluate(held, table)[:, chosen])
+            deltas.append(held.owner.deltas(held.run.first, held.run.length))
+        return TagShares(np.ascontiguousarray(np.concatenate(tags)), np.concatenate(deltas))
+
+    def batch_header(
+        self, number: int, batch: Sequence[HeldFaces], live: tuple[int, ...], table: PlaceTable
+    ) -> BatchHeader:
+        """The header of a batch in the session in force."""
+        return BatchHeader(
+            self.session or b"",
+            number,
+            self.params.digest(),
+            table.digest(),
+            self.params.places,
+            tuple(held.run for held in batch),
+            tuple(held.owner.name for held in batch),
+            tuple(held.digest for held in batch),
+            live,
+        )
+
+    def reserve(self, runs: Iterable[Run]) -> None:
+        """Makes sure, durably, that a power cut would burn these slots; in blocks ahead."""
+        wanted: dict[bytes, int] = {}
+        for run in runs:
+            if run.stop > max(self.ledger(run.set_id).reserved, wanted.get(run.set_id, 0)):
+                ahead = run.stop + self.limits.reserve_block
+                wanted[run.set_id] = min(ahead, self.sets[run.set_id].slots)
+        if wanted:
+            self.journal.reserve_reveal(wanted)
+
+    def settle(self, settled: Settled, moment: Moment) -> None:
+        """Records verified bits, then tells the cameras."""
+        self.events.record(settled.event_batch(self.spec.name, moment.wall_ms))
+        self.journal.finish(settled.batch_id, BatchOutcome.VERIFIED)
+        self.matched_faces += settled.faces
+        for run in settled.runs:
+            self._finish(run, VERIFIED)
+
+    def burn(self, runs: Sequence[Run], reason: str, *, tell: bool = True) -> None:
+        """Burns slots for ever, durably, with the faces held in them; tells peer and cameras."""
+        todo = [run for run in runs if not self.ledger(run.set_id).finished(run.first, run.length)]
+        if not todo:
+            return
+        self.journal.burn(todo)
+        self.events.announce(
+            "burned", f"window {self.spec.name}: {sum(r.length for r in todo)} slots: {reason}"
+        )
+        for run in todo:
+            whole = self.intake.overlapping(run)
+            for held in whole:
+                self.intake.remove(held.run)
+                self.journal.burn([held.run])
+            self.lost_in_batch(whole, reason)
+            if not whole:
+                self._finish(run, BURNED)
+        if tell and self.session is not None:
+            self.send(Burned(self.session, pack_runs(todo)))
+
+    def lost_in_batch(self, faces: Iterable[HeldFaces], reason: str) -> None:
+        """These faces' slots are burned already: say so to operators and cameras."""
+        for held in faces:
+            self.events.record_burned(held.owner.name, held.run, held.times, reason)
+            self._finish(held.run, BURNED)
+
+    def cannot_verify(self, held: HeldFaces) -> None:
+        """A face that only the peer can still confirm: the camera has nothing more to do."""
+        held.owner.finish(held.run.first, held.run.length)
+        self._acknowledge(held.owner, held.run, BURNED)
+
+    def drop(self, reason: str, moment: Moment, *, orderly: bool = False) -> None:
+        """Ends the session; in-flight work is burned or unresolved. A new session may follow."""
+        if self.session is None:
+            return
+        log.warning("window %s: session ended: %s", self.spec.name, reason)
+        in_flight = self.abandon(moment)
+        self.session = None
+        if in_flight and not orderly:
+            count = self.journal.count(self.spec.name, Count.OUTAGES)
+            self.events.announce("outage", f"window {self.spec.name}: {reason} (number {count})")
+            if count > self.limits.outages:
+                self.close(f"{count} outages, the limit is {self.limits.outages}", moment)
+
+    def tampered(self, error: TamperDetected, moment: Moment) -> None:
+        """A failed check: durable first, then everything of this window is burned."""
+        self.journal.count(self.spec.name, Count.FAILURES)
+        self.events.announce("tamper", f"window {self.spec.name}: {error}")
+        log.critical("window %s: %s", self.spec.name, error)
+        self._refuse(error)
+        self.close(f"TamperDetected: {error}", moment)
+
+    # -- inside --------------------------------------------------------------------------
+
+    def _dispatch(self, message: PartyMessage, moment: Moment) -> None:
+        if isinstance(message, Ping):
+            self.peer_clock_offset_ms = message.clock_ms - moment.wall_ms
+            self.on_message(message, moment)
+        elif isinstance(message, Burned):
+            self.burn(unpack_runs(message.runs), "burned by the peer", tell=False)
+        elif isinstance(message, Refused):
+            self._refused(message, moment)
+        else:
+            self.on_message(message, moment)
+
+    def _refused(self, message: Refused, moment: Moment) -> None:
+        if message.session != self.session:
+            raise StaleMessage("a refusal of another session")
+        detail = f"the peer refused: {message.error}: {message.detail}"
+        self.events.announce("refused", f"window {self.spec.name}: {detail}")
+        if message.error == TamperDetected.__name__:
+            self.close(detail, moment)
+        else:
+            self.drop(detail, moment)
+
+    def _refuse(self, error: TwokeyError) -> None:
+        session = self.session or bytes(32)  # a Hello has no session yet
+        self.send(Refused(session, type(error).__name__, printable(str(error))))
+
+    def _acknowledge_finished(self, ledger: SetLedger, held: HeldFaces) -> bool:
+        """A resend of slots with an outcome gets that outcome again."""
+        run = held.run
+        first, length = run.first, run.length
+        if ledger.done.covers(first, length):
+            self._acknowledge(held.owner, run, VERIFIED)
+        elif ledger.burned.intersects(first, length) or ledger.done.intersects(first, length):
+            self.burn([run], "some slots of this message were burned")
+            self._acknowledge(held.owner, run, BURNED)
+        elif ledger.revealed.intersects(first, length):
+            if not self.in_flight:  # in no batch any more: this party will not verify it
+                self._acknowledge(held.owner, run, BURNED)
+        else:
+            return False
+        return True
+
+    def _finish(self, run: Run, outcome: int) -> None:
+        owner = self.sets[run.set_id]
+        owner.finish(run.first, run.length)
+        self._acknowledge(owner, run, outcome)
+
+    def _acknowledge(self, owner: PartySet, run: Run, outcome: int) -> None:
+        name = owner.name
+        ack = FaceAck(
+            name.window, name.camera, name.mint_id, (Outcome(run.first, run.length, outcome),)
+        )
+        self.outbox.cameras.append((name.camera, ack))
+
+
+def split_digests(data: Buffer) -> tuple[bytes, ...]:
+    """Concatenated 32-byte digests, apart."""
+    whole = bytes(data)
+    return tuple(whole[i : i + 32] for i in range(0, len(whole), 32))
+
+
+def printable(text: str) -> str:
+    """A detail that fits a message."""
+    return "".join(c if c.isprintable() else "?" for c in text)[:300]
+
+
+def approved_bytes(entries: Iterable[Entry]) -> bytes:
+    """The digests of these entries, ascending."""
+    return b"".join(sorted({entry.digest for entry in entries}))

@@ -1,0 +1,137 @@
+"""Opening and ending windows: which material files there are, and which are usable now."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from party.events import EventStore
+from party.follow import FollowSession
+from party.journal import PartyJournal
+from party.lead import LeadSession
+from party.material import ChunkBuffers, PartySet
+from party.outbox import Limits, Outbox
+from party.places import Entry
+from party.session import Moment, WindowSession, WindowSpec
+from party.slots import SetInfo
+from shared.errors import HeaderMismatch, TwokeyError
+from shared.keys import PublicIdentity, Role
+from shared.materialfile import Header, MaterialFile, read_header
+from shared.windowkeys import destroy_window_key, load_private_window_key
+
+log = logging.getLogger(__name__)
+SUFFIX = ".tkm"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A material file and its header, not yet authenticated."""
+
+    path: Path
+    header: Header
+
+
+@dataclass(frozen=True, slots=True)
+class Opener:
+    """What it takes to open a window on this party's side."""
+
+    party: int
+    name: str
+    state: Path
+    dealer: PublicIdentity
+    journal: PartyJournal
+    events: EventStore
+    limits: Limits
+    outbox: Outbox
+    chunk_cache: int
+
+    @property
+    def role(self) -> Role:
+        """P0 or P1 as the files name it."""
+        return "p0" if self.party == 0 else "p1"
+
+    def open(
+        self, files: Sequence[FoundFile], entries: Sequence[Entry], moment: Moment
+    ) -> WindowSession:
+        """A session for the window of these files; all must be of one window.
+
+        Raises a typed error that names the file; nothing stays open then.
+        """
+        spec = _spec(files[0].header)
+        tolerance = self.limits.clock_tolerance * 1000
+        if moment.wall_ms > spec.end_ms + tolerance:
+            raise HeaderMismatch(f"window {spec.name}: it has ended")
+        for found in files:
+            if _spec(found.header) != spec:
+                raise HeaderMismatch(
+                    f"{found.path}: other times or parameters than the window's other files"
+                )
+        key = load_private_window_key(self.state, spec.name, self.role, self.name)
+        buffers = ChunkBuffers(
+            spec.params,
+            max(f.header.match_chunk_slots for f in files),
+            max(f.header.prepare_chunk_slots for f in files),
+            self.chunk_cache,
+        )
+        sets: list[PartySet] = []
+        try:
+            for found in files:
+                header = found.header
+                file = MaterialFile.open(
+                    found.path,
+                    dealer=self.dealer,
+                    window_key=key,
+                    params=spec.params,
+                    camera=header.camera,
+                )
+                name = file.header.set_name()
+                sets.append(PartySet(name, spec.params, self.party, file, buffers))
+            self.journal.register_sets([SetInfo(held.name, held.slots) for held in sets])
+            self._restore(sets)
+            kind = LeadSession if self.party == 0 else FollowSession
+            return kind(spec, sets, self.journal, self.events, entries, self.limits, self.outbox)
+        except TwokeyError:
+            for held in sets:
+                held.close()
+            raise
+        finally:
+            key.destroy()
+
+    def _restore(self, sets: Sequence[PartySet]) -> None:
+        """Kappas that passed before a restart."""
+        for held in sets:
+            for stored in self.journal.prepared(held.set_id):
+                held.keep_kappa(stored.run.first, stored.places, stored.kappa)
+
+    def end(self, window: str, files: Sequence[FoundFile]) -> None:
+        """After a window: its key is destroyed, so that recorded files stay closed."""
+        destroy_window_key(self.state, window)
+        for found in files:
+            found.path.unlink(missing_ok=True)
+
+
+def find_files(folder: Path, known: dict[Path, FoundFile]) -> dict[str, list[FoundFile]]:
+    """Material files below a folder, by window; headers already known are not read again.
+
+    A file that cannot be read is reported and left out.
+    """
+    result: dict[str, list[FoundFile]] = defaultdict(list)
+    for path in sorted(folder.rglob(f"*{SUFFIX}")):
+        found = known.get(path)
+        if found is None:
+            try:
+                found = FoundFile(path, read_header(path).header)
+            except (TwokeyError, OSError) as error:
+                log.error("material %s: %s", path, error)
+                continue
+            known[path] = found
+        result[found.header.window.id].append(found)
+    return result
+
+
+def _spec(header: Header) -> WindowSpec:
+    window = header.window
+    return WindowSpec(window.id, window.start_ms, window.end_ms, header.params)

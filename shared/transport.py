@@ -1,0 +1,213 @@
+"""ZeroMQ with CURVE: both ends are authenticated by keys known beforehand.
+
+Keys are 40-character Z85 text as bytes, the form that ZeroMQ uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import zmq
+from zmq.auth.thread import ThreadAuthenticator
+
+from shared.codec import Buffer
+from shared.errors import ConfigError, ResourceError
+
+HEARTBEAT_MS = 1_000
+HEARTBEAT_TIMEOUT_MS = 5_000
+RECONNECT_MS = 50
+RECONNECT_MAX_MS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePair:
+    """A CURVE key pair; the secret half never prints."""
+
+    public: bytes
+    secret: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A multipart message and who sent it: routing id and the authenticated public key."""
+
+    sender: bytes
+    key: bytes
+    frames: list[Buffer]
+
+
+class _KnownKeys:
+    """The credentials provider of a listener: only listed keys get in."""
+
+    def __init__(self, keys: Iterable[bytes]) -> None:
+        self.keys = set(keys)
+
+    def callback(self, domain: str, key: bytes) -> bool:
+        """Whether this 40-character public key may connect."""
+        return key in self.keys
+
+
+class Transport:
+    """One ZeroMQ context with its authenticator. Close it, or use it as a context manager."""
+
+    def __init__(self, own: CurvePair) -> None:
+        if not zmq.has("curve"):
+            raise ConfigError("this ZeroMQ was built without CURVE")
+        self._own = own
+        self._context = zmq.Context()
+        self._authenticator: ThreadAuthenticator | None = None
+        self._sockets: list[zmq.Socket[bytes]] = []
+
+    def listen(
+        self,
+        endpoint: str,
+        allowed: Iterable[bytes],
+        *,
+        domain: str,
+        queue: int,
+        max_message: int,
+        handover: bool = False,
+    ) -> Listener:
+        """A ROUTER socket that admits these public keys only. Raises ResourceError."""
+        if self._authenticator is None:
+            self._authenticator = ThreadAuthenticator(self._context)
+            self._authenticator.start()
+        known = _KnownKeys(allowed)
+        self._authenticator.configure_curve_callback(domain=domain, credentials_provider=known)
+        socket = self._socket(zmq.ROUTER, queue, max_message)
+        socket.zap_domain = domain.encode()
+        socket.curve_server = True
+        socket.curve_secretkey = self._own.secret
+        socket.router_mandatory = True
+        socket.router_handover = handover
+        try:
+            socket.bind(endpoint)
+        except zmq.ZMQError as error:
+            raise ResourceError(f"cannot listen on {endpoint}: {error.strerror}") from None
+        return Listener(socket, known)
+
+    def connect(
+        self, endpoint: str, server: bytes, *, identity: bytes, queue: int, max_message: int
+    ) -> Connection:
+        """A DEALER socket to one server, known by its public key; reconnects by itself."""
+        socket = self._socket(zmq.DEALER, queue, max_message)
+        socket.routing_id = identity
+        socket.curve_publickey = self._own.public
+        socket.curve_secretkey = self._own.secret
+        socket.curve_serverkey = server
+        try:
+            socket.connect(endpoint)
+        except zmq.ZMQError as error:
+            raise ConfigError(f"cannot use the address {endpoint}: {error.strerror}") from None
+        return Connection(socket)
+
+    def _socket(self, kind: int, queue: int, max_message: int) -> zmq.Socket[bytes]:
+        socket = self._context.socket(kind)
+        socket.linger = 0
+        socket.sndhwm = queue
+        socket.rcvhwm = queue
+        socket.maxmsgsize = max_message
+        socket.heartbeat_ivl = HEARTBEAT_MS
+        socket.heartbeat_timeout = HEARTBEAT_TIMEOUT_MS
+        socket.reconnect_ivl = RECONNECT_MS
+        socket.reconnect_ivl_max = RECONNECT_MAX_MS
+        socket.tcp_keepalive = 1
+        self._sockets.append(socket)
+        return socket
+
+    def close(self) -> None:
+        """Closes all sockets and the context."""
+        for socket in self._sockets:
+            socket.close(linger=200)
+        if self._authenticator is not None:
+            self._authenticator.stop()
+        self._context.term()
+
+    def __enter__(self) -> Transport:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Listener:
+    """The server end: many known clients."""
+
+    def __init__(self, socket: zmq.Socket[bytes], known: _KnownKeys) -> None:
+        self.socket = socket
+        self._known = known
+
+    def allow(self, keys: Iterable[bytes]) -> None:
+        """Replaces the set of admitted keys; live connections stay until they end."""
+        self._known.keys = set(keys)
+
+    def endpoint(self) -> str:
+        """The bound address, with the real port where 0 was asked for."""
+        return str(self.socket.getsockopt_string(zmq.LAST_ENDPOINT)).rstrip("\0")
+
+    def receive(self) -> Received | None:
+        """The next message, or None when there is none now."""
+        try:
+            frames = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
+        except zmq.Again:
+            return None
+        key = _user_id(frames[-1])
+        return Received(frames[0].bytes, key, _buffers(frames[1:]))
+
+    def send(self, receiver: bytes, frames: list[Buffer]) -> bool:
+        """False when the receiver is gone or its queue is full."""
+        try:
+            self.socket.send_multipart([receiver, *frames], zmq.NOBLOCK, copy=True)
+        except (zmq.Again, zmq.ZMQError):
+            return False
+        return True
+
+
+class Connection:
+    """The client end: one known server."""
+
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        self.socket = socket
+
+    def receive(self) -> list[Buffer] | None:
+        """The next message, or None when there is none now."""
+        try:
+            return _buffers(self.socket.recv_multipart(zmq.NOBLOCK, copy=False))
+        except zmq.Again:
+            return None
+
+    def send(self, frames: list[Buffer]) -> bool:
+        """False when the queue is full."""
+        try:
+            self.socket.send_multipart(frames, zmq.NOBLOCK, copy=True)
+        except zmq.Again:
+            return False
+        return True
+
+
+class Poller:
+    """Waits until one of several sockets has a message."""
+
+    def __init__(self, *ends: Listener | Connection) -> None:
+        self._poller = zmq.Poller()
+        for end in ends:
+            self._poller.register(end.socket, zmq.POLLIN)
+
+    def wait(self, milliseconds: int) -> bool:
+        """Whether something can be received; returns at once if so."""
+        return bool(self._poller.poll(milliseconds))
+
+
+def _user_id(frame: zmq.Frame) -> bytes:
+    """The authenticated CURVE public key of the sender, or nothing."""
+    try:
+        value = frame.get("User-Id")
+    except zmq.ZMQError:
+        return b""
+    return value.encode() if isinstance(value, str) else bytes(value)
+
+
+def _buffers(frames: list[zmq.Frame]) -> list[Buffer]:
+    """Small frames as bytes, large ones without a copy."""
+    return [f.bytes if len(f) < 256 else memoryview(f.buffer) for f in frames]
