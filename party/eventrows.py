@@ -81,14 +81,21 @@ class Told:
 
     def anything(self, run: Run) -> bool:
         """Whether any of these slots was told."""
-        return any(slots.intersects(run.first, run.length) for slots in self.slots)
+        unresolved, burned, verified = self.slots
+        first, length = run.first, run.length
+        return (
+            verified.intersects(first, length)
+            or burned.intersects(first, length)
+            or unresolved.intersects(first, length)
+        )
 
     def add(self, run: Run, status: Status) -> None:
         """These slots are told now with this status."""
-        for other in Status:
-            if other != status:
-                self.slots[other].subtract(run.first, run.length)
-        self.slots[status].add(run.first, run.length)
+        own = self.slots[status]
+        for slots in self.slots:
+            if slots and slots is not own:
+                slots.subtract(run.first, run.length)
+        own.add(run.first, run.length)
 
 
 def load_told(connection: sqlite3.Connection) -> dict[bytes, Told]:
@@ -126,14 +133,14 @@ def missing_lines(
 def read_faces(connection: sqlite3.Connection, window: str | None) -> list[FaceEvent]:
     """All faces, or those of one window, by camera and slot."""
     rows = connection.execute(
-        "SELECT s.window, s.camera, s.set_id, f.slot, f.captured_ms, g.at_ms, g.batch_id,"
-        " g.transcript, g.reason, g.status, f.entries FROM faces f"
+        "SELECT g.status, f.entries, s.window, s.camera, s.set_id, f.slot, f.captured_ms,"
+        " g.at_ms, g.batch_id, g.transcript, g.reason FROM faces f"
         " JOIN sets s ON s.number = f.set_number"
         " JOIN groups g ON g.sequence = f.group_sequence"
         " WHERE ?1 IS NULL OR s.window = ?1 ORDER BY s.camera, s.number, f.slot",
         (window,),
     )
     return [
-        FaceEvent(*row[:9], status=Status(row[9]), entries=tuple(orjson.loads(row[10] or "[]")))
-        for row in rows
+        FaceEvent._make([*named, Status(status), tuple(orjson.loads(entries or "[]"))])
+        for status, entries, *named in rows
     ]

@@ -201,10 +201,11 @@ class EventStore:
         faces = _Faces(group, batch.runs, batch.cameras, batch.times, entries)
         with self._db.lock:
             self._register(faces)
-            if any(self._sets[run.set_id].anything(run) for run in faces.runs):
+            told_before = any(self._sets[run.set_id].anything(run) for run in faces.runs)
+            if told_before:
                 faces = faces.only(self._news(faces))
             if faces.runs:
-                self._store(faces)
+                self._store(faces, told_before)
 
     def _register(self, faces: _Faces) -> None:
         fresh = {
@@ -225,12 +226,13 @@ class EventStore:
         for set_id, number in numbers.items():
             self._sets[set_id] = Told(number)
 
-    def _store(self, faces: _Faces) -> None:
+    def _store(self, faces: _Faces, told_before: bool) -> None:
         sequence = self._next
         count = len(faces.times)
         group = faces.group
         with self._db.transaction(durable=False) as connection:
-            self._delete_older(connection, faces)
+            if told_before:
+                self._delete_older(connection, faces)
             connection.execute(
                 "INSERT INTO groups VALUES (?,?,?,?,?,?,?,?,?)",
                 (
@@ -280,10 +282,7 @@ class EventStore:
         """Rows of these faces with a lower status."""
         resolved: dict[bytes, Intervals] = {}
         for run in faces.runs:
-            if self._sets[run.set_id].anything(run):
-                resolved.setdefault(run.set_id, Intervals()).add(run.first, run.length)
-        if not resolved:
-            return
+            resolved.setdefault(run.set_id, Intervals()).add(run.first, run.length)
         for first, packed in connection.execute(
             "SELECT sequence, runs FROM groups WHERE window=? AND status < 2",
             (faces.group.window,),
