@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from camera.masking import Masker
@@ -28,6 +30,7 @@ from shared.windowkeys import (
     load_window_key,
     publish_window_key,
 )
+from tests.reference import mint as reference_mint
 from tests.vector_files import elements, hex_all, load, words64
 
 U8Array = NDArray[np.uint8]
@@ -69,6 +72,43 @@ def test_minted_slots_equal_the_vectors(made: dict[str, Any]) -> None:
     match, prepare = minted(chosen, made, made["window"], slots[0]["slot"], len(slots))
     assert [row.tobytes().hex() for row in match] == [slot["match_bytes"] for slot in slots]
     assert [row.tobytes().hex() for row in prepare] == [slot["prepare_bytes"] for slot in slots]
+
+
+@settings(max_examples=10, deadline=None)
+@given(
+    seeds=st.lists(st.binary(min_size=32, max_size=32), min_size=4, max_size=4),
+    first=st.integers(0, 200),
+    headroom=st.integers(5, 30),
+    dim=st.integers(1, 5),
+    places=st.sampled_from([1, 15, 16, 17, 33]),
+)
+def test_minted_slots_equal_the_reference(
+    seeds: list[bytes], first: int, headroom: int, dim: int, places: int
+) -> None:
+    fields: dict[str, Any] = {
+        "dim": dim,
+        "fraction_bits": 1,
+        "headroom_bits": headroom,
+        "places": places,
+        "threshold": 1,
+        "face_bound": 2,
+        "entry_bound": 3,
+        "model": "random",
+    }
+    made = {
+        "keys": [seed.hex() for seed in seeds[:2]],
+        "states": [seed.hex() for seed in seeds[2:]],
+        "mint_id": seeds[0][:16].hex(),
+        "camera": "random",
+    }
+    match, prepare = minted(Parameters(**fields), made, "a window", first, 2)
+    material = reference_mint.MaterialSet(
+        seeds[0][:16], "a window", "random", (seeds[0], seeds[1]), (seeds[2], seeds[3])
+    )
+    for i in range(2):
+        wanted = reference_mint.mint(reference_mint.Params(**fields), material, first + i)
+        assert match[i].tobytes() == wanted.match_bytes
+        assert prepare[i].tobytes() == wanted.prepare_bytes
 
 
 def test_entry_digests_equal_the_vectors() -> None:
