@@ -33,8 +33,11 @@ class RoleFolder:
         """Public identity and window keys, to be handed to the others."""
         return self.path / PUBLISHED_FOLDER
 
-    def identity(self, role: Role) -> Identity:
-        """The role's own identity. Raises ConfigError, FormatError, AuthenticationFailed."""
+    def identity(self, role: Role | None = None) -> Identity:
+        """The folder's own identity, of this role.
+
+        Raises ConfigError, FormatError, AuthenticationFailed (another role).
+        """
         return load_identity(self.state / IDENTITY_FILE, role)
 
     def trusted(self) -> TrustedIdentities:
