@@ -136,7 +136,8 @@ def row_addresses(rows: U8) -> U64:
 def _rows(params: Parameters, words: NDArray[Any], faces: int) -> tuple[int, int]:
     """The address of the first row of correction words, and the stride."""
     size = params.slot_match_bytes
-    if words.dtype != np.uint8 or words.shape != (faces, size) or words.strides[1] != 1:
+    bad_rows = words.size > 0 and words.strides[-1] != 1
+    if words.dtype != np.uint8 or words.shape != (faces, size) or bad_rows:
         raise FormatError(
             f"correction words: found {words.dtype} of shape {words.shape}, "
             f"expected uint8 of shape {(faces, size)} with contiguous rows"

@@ -59,7 +59,14 @@ def compiled(function: _Function) -> _Function:
     all sources becomes part of the name under which the result is kept.
     """
     function.__qualname__ = f"{function.__qualname__}_{_stamp()}"
-    result: _Function = njit(cache=True, nogil=True)(function)
+    try:
+        result: _Function = njit(cache=True, nogil=True)(function)
+    except RuntimeError:
+        # Neither beside the source nor in the user's cache folder may anything be written.
+        logging.getLogger(__name__).warning(
+            "kernels are compiled anew at every start: set NUMBA_CACHE_DIR to a writable folder"
+        )
+        result = njit(nogil=True)(function)
     return result
 
 

@@ -79,10 +79,9 @@ def expand(
     shape = (len(places), count, 2)
     result = np.empty(shape, dtype=np.uint64) if out is None else out
     writable("blocks", result, np.uint64, shape)
-    if not (count >= 0 <= first and first + count < 1 << 31 and 0 <= domain < 1 << 32):
+    if not (count >= 0 <= first and first + count <= 1 << 32 and 0 <= domain < 1 << 32):
         raise FormatError(
-            f"blocks: found domain {domain}, indices from {first} and {count} of them, "
-            "expected less than 2^31"
+            f"blocks: found domain {domain}, indices from {first} and {count} of them, expected u32"
         )
     secret = _key(key)
     _expand(
@@ -90,7 +89,8 @@ def expand(
         address(secret),
         address(places),
         len(places),
-        domain | first << 32,
+        domain,
+        first,
         count,
         address(result),
     )
@@ -168,7 +168,16 @@ def _count(
 
 
 @compiled
-def _expand(kernel: int, key: int, slots: int, faces: int, high: int, count: int, out: int) -> None:
+def _expand(
+    kernel: int,
+    key: int,
+    slots: int,
+    faces: int,
+    domain: int,
+    first: int,
+    count: int,
+    out: int,
+) -> None:
     keys = np.empty(60, dtype=np.uint32)
     expanded = keys.ctypes.data
     if kernel == PORTABLE:
@@ -176,7 +185,7 @@ def _expand(kernel: int, key: int, slots: int, faces: int, high: int, count: int
     else:
         _schedule(1, key, expanded)
     one = np.uint64(1) << np.uint64(32)
-    start = np.uint64(high)
+    start = np.uint64(domain) | np.uint64(first) << np.uint64(32)
     face = 0
     while face < faces:
         slot = load64(slots + 8 * face)

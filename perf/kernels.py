@@ -1,0 +1,131 @@
+"""What one step of the arithmetic costs on one core: `python -m perf.kernels`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from shared import dcf, prg, ring
+from shared.params import Parameters
+
+PARAMETERS = Parameters(
+    dim=128,
+    fraction_bits=12,
+    headroom_bits=5,
+    places=150,
+    threshold=1,
+    face_bound=1,
+    entry_bound=1,
+    model="none",
+)
+FACES = 256
+RUNS = 15
+
+
+def steps(faces: int = FACES) -> dict[str, tuple[Callable[[], object], int, str]]:
+    """For each step: what to run on random data, how many units it does, the unit's name."""
+    rng = np.random.default_rng()
+    params = PARAMETERS
+    places, coordinates = params.places, params.coordinates
+
+    def words(*shape: int) -> prg.U64:
+        return rng.integers(0, 1 << 64, shape, dtype=np.uint64)
+
+    def numbers(*shape: int) -> dcf.U32:
+        return rng.integers(0, 1 << params.low_bits, shape, dtype=np.uint32)
+
+    key, slots = rng.bytes(32), np.arange(faces, dtype=np.uint64)
+    slot_keys, roots = words(faces, 2), words(2, faces, places, 2)
+    points, below, from_ = numbers(faces, places), words(faces, places), words(faces, places)
+    corrections = np.zeros((faces, params.slot_match_bytes), dtype=np.uint8)
+    tags, blocks = words(faces, places), words(faces, places, 2)
+    matrix = ring.PublicMatrix(rng.integers(-600, 600, (places, coordinates), dtype=np.int32))
+    inputs, products, scratch = (
+        words(faces, coordinates, 2),
+        words(faces, places, 2),
+        ring.Scratch(),
+    )
+    masked, low = numbers(faces, coordinates), numbers(faces, places)
+    openings = words(3, faces * places, 2)
+    alphas = words(faces, 2)
+    first = slice(0, 1)
+    return {
+        "expand": (
+            lambda: prg.expand(key, slots, prg.RHO, places, blocks),
+            faces * places,
+            "block",
+        ),
+        "generate": (
+            lambda: dcf.generate(
+                params, slot_keys, roots[0], roots[1], points, below, from_, corrections
+            ),
+            faces * places,
+            "comparison",
+        ),
+        "evaluate": (
+            lambda: dcf.evaluate(params, 0, slot_keys, roots[0], corrections, points, tags),
+            faces * places,
+            "comparison",
+        ),
+        "evaluate, one face a call": (
+            lambda: dcf.evaluate(
+                params,
+                0,
+                slot_keys[first],
+                roots[0, first],
+                corrections[first],
+                points[first],
+                tags[first],
+            ),
+            places,
+            "comparison",
+        ),
+        "public product mod 2^32": (
+            lambda: ring.public_product_mod32(matrix, masked, low),
+            faces,
+            "face",
+        ),
+        "public product mod 2^128": (
+            lambda: ring.public_matrix_product(matrix, inputs, products, scratch),
+            faces,
+            "face",
+        ),
+        "check value": (
+            lambda: ring.inner_mac_check(openings[0], openings[1], alphas, openings[2]),
+            faces,
+            "face",
+        ),
+    }
+
+
+def measure(run: Callable[[], object], units: int, runs: int = RUNS) -> tuple[float, float, float]:
+    """Nanoseconds a unit: median, least and greatest of so many runs, after one to warm up."""
+    run()
+    repeat = max(1, 2000 // units)
+    found = []
+    for _ in range(runs):
+        start = time.perf_counter_ns()
+        for _ in range(repeat):
+            run()
+        found.append((time.perf_counter_ns() - start) / (repeat * units))
+    return median(found), min(found), max(found)
+
+
+def main() -> None:
+    """Prints a table of all steps."""
+    table = Table("step", "unit", title=f"Kernel {prg.kernel_name()}, N = 150, d = 128, n = 29")
+    for heading in ("ns, median", "least", "greatest"):
+        table.add_column(heading, justify="right")
+    for name, (run, units, unit) in steps().items():
+        figures = [f"{value:.2f}" for value in measure(run, units)]
+        table.add_row(name, unit, *figures)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
