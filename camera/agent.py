@@ -1,4 +1,4 @@
-"""The camera's link to both parties: mask, store, send, resend until both acknowledge (section 3)."""
+"""The camera's link to both parties: mask, store, send, resend until acknowledged (section 3)."""
 
 from __future__ import annotations
 
@@ -55,7 +55,10 @@ class _Link:
 
 
 class CameraAgent:
-    """Sends the faces of one set to both parties. Call `step` often; close it in the end."""
+    """Sends the faces of one set to both parties. Call `step` often; close it in the end.
+
+    bytes_sent: of face messages, to both parties together, before encryption.
+    """
 
     def __init__(
         self,
@@ -89,6 +92,7 @@ class CameraAgent:
         self._poller = Poller(*(link.connection for link in self._links))
         self._masker: Masker | None = store.masker(opened)
         self._fatal: TwokeyError | None = None
+        self.bytes_sent = 0
 
     @property
     def ready(self) -> bool:
@@ -173,6 +177,7 @@ class CameraAgent:
 
     def _send(self, link: _Link, number: int, frames: list[Buffer], now: float) -> bool:
         link.sent[number] = now
+        self.bytes_sent += sum(len(frame) for frame in frames)
         return link.connection.send(frames)
 
     def _hello(self, link: _Link) -> None:

@@ -12,13 +12,19 @@ import click
 import orjson
 
 from camera.config import CameraConfig
-from shared import config, rolecommands
+from shared import config
 from shared.cli import program, run
-from shared.keys import Identity
-from shared.rolecommands import FOLDER_OPTION
-from shared.roles import RoleFolder, init_role
+from shared.keys import Role
+from shared.rolecommands import (
+    config_option,
+    identity_command,
+    publish_window_keys_command,
+    trust_command,
+)
+from shared.roles import init_role
 
 CONFIG_FILE = "camera.toml"
+_ROLES: tuple[Role, ...] = ("camera",)
 
 cli = program("twokey-camera", "A camera that sends masked faces to two parties.")
 
@@ -34,13 +40,13 @@ def init(folder: Path, name: str, p0_address: str | None, p1_address: str | None
     given = {"p0_address": p0_address, "p1_address": p1_address}
     values = {key: value for key, value in given.items() if value is not None}
     config.write_default(CameraConfig, folder / CONFIG_FILE, values)
-    load_config(folder).material.mkdir(exist_ok=True)
+    config.load(CameraConfig, folder / CONFIG_FILE).material.mkdir(exist_ok=True)
     click.echo(f"{folder / CONFIG_FILE} is written; hand {public} to the others")
     click.echo(f"fingerprint: {identity.public.fingerprint()}")
 
 
 @cli.command("run")
-@FOLDER_OPTION
+@config_option(CONFIG_FILE)
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--interval-ms", default=0, help="Video: the least time between frames taken.")
 @click.option(
@@ -48,21 +54,23 @@ def init(folder: Path, name: str, p0_address: str | None, p1_address: str | None
     help="Capture time of the first frame, e.g. 2026-11-20T08:00:00Z.  [default: now]",
 )
 @click.option("--json", "as_json", is_flag=True, help="End with one JSON object.")
-def serve(folder: Path, source: Path, interval_ms: int, start: str | None, as_json: bool) -> None:
+def serve(
+    config_path: Path, source: Path, interval_ms: int, start: str | None, as_json: bool
+) -> None:
     """Find, embed, mask and send the faces of SOURCE: an image, a folder of them, or a video."""
-    from camera.pipeline import Captured, Pipeline  # noqa: PLC0415  # heavy packages
-    from camera.runner import CameraRunner  # noqa: PLC0415
-    from camera.source import frames  # noqa: PLC0415
-    from shared.vision.detect import Detector  # noqa: PLC0415
-    from shared.vision.embed import load_embedder  # noqa: PLC0415
-    from shared.windowkeys import parse_time  # noqa: PLC0415
+    from camera.pipeline import Captured, Pipeline  # heavy packages
+    from camera.runner import CameraRunner
+    from camera.source import frames
+    from shared.vision.detect import Detector
+    from shared.vision.embed import load_embedder
+    from shared.windowkeys import parse_time
 
-    settings = load_config(folder)
+    settings = config.load(CameraConfig, config_path)
     start_ms = parse_time(start) if start else time.time_ns() // 1_000_000
     pictures = frames(source, start_ms, interval_ms)
     detector = Detector(settings.min_face, settings.probability)
     embedder = load_embedder(settings.model, settings.weights)
-    with CameraRunner(folder, settings) as runner:
+    with CameraRunner(config_path.parent, settings) as runner:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: runner.stop())
         pipeline = Pipeline(detector, embedder, runner.set.params)
@@ -87,18 +95,9 @@ def serve(folder: Path, source: Path, interval_ms: int, start: str | None, as_js
         )
 
 
-def load_config(folder: Path) -> CameraConfig:
-    """The camera's configuration in its folder. Raises ConfigError."""
-    return config.load(CameraConfig, folder / CONFIG_FILE)
-
-
-def _identity(folder: Path) -> Identity:
-    return RoleFolder(folder).identity("camera")
-
-
-cli.add_command(rolecommands.trust_command())
-cli.add_command(rolecommands.identity_command(_identity))
-cli.add_command(rolecommands.publish_command(_identity))
+cli.add_command(trust_command(CONFIG_FILE))
+cli.add_command(identity_command(_ROLES, CONFIG_FILE))
+cli.add_command(publish_window_keys_command(_ROLES, CONFIG_FILE))
 
 
 def main() -> NoReturn:

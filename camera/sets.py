@@ -1,4 +1,4 @@
-"""The camera's sets: taking a material file over, once, and forgetting what opened it (section 4)."""
+"""The camera's sets: taking a file over once, and forgetting what opened it (section 4)."""
 
 from __future__ import annotations
 

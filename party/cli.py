@@ -15,14 +15,20 @@ from party import watchlist
 from party.config import PartyConfig
 from party.enroll import enroll_command
 from party.status import STATUS_FILE, read_status, render_status
-from shared import config, rolecommands
+from shared import config
 from shared.cli import program, run
 from shared.errors import EXIT_OK, EXIT_RESOURCE
-from shared.keys import Identity, Role
-from shared.rolecommands import FOLDER_OPTION
+from shared.keys import Role
+from shared.rolecommands import (
+    config_option,
+    identity_command,
+    publish_window_keys_command,
+    trust_command,
+)
 from shared.roles import RoleFolder, init_role
 
 CONFIG_FILE = "party.toml"
+_ROLES: tuple[Role, ...] = ("p0", "p1")
 
 cli = program("twokey-party", "One of the two parties that match masked faces together.")
 
@@ -60,15 +66,15 @@ def init(
 
 
 @cli.command("run")
-@FOLDER_OPTION
-def serve(folder: Path) -> int:
+@config_option(CONFIG_FILE)
+def serve(config_path: Path) -> int:
     """Prepare, match and report until SIGTERM or Ctrl-C."""
-    settings = load_config(folder)
+    settings = config.load(PartyConfig, config_path)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, str(settings.threads))  # before the numeric library loads
-    from party.node import PartyNode  # noqa: PLC0415
+    from party.node import PartyNode
 
-    node = PartyNode(folder, settings)
+    node = PartyNode(config_path.parent, settings)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: node.stop())
     try:
@@ -79,11 +85,11 @@ def serve(folder: Path) -> int:
 
 
 @cli.command("status")
-@FOLDER_OPTION
+@config_option(CONFIG_FILE)
 @click.option("--json", "as_json", is_flag=True, help="The status as one JSON object.")
-def status(folder: Path, as_json: bool) -> int:
+def status(config_path: Path, as_json: bool) -> int:
     """Show what a running party last reported. Exit 4 when it does not run."""
-    found, alive = read_status(RoleFolder(folder).state / STATUS_FILE, time.time())
+    found, alive = read_status(RoleFolder(config_path.parent).state / STATUS_FILE, time.time())
     click.echo(orjson.dumps(found).decode() if as_json else render_status(found, alive))
     return EXIT_OK if alive else EXIT_RESOURCE
 
@@ -94,42 +100,32 @@ def watchlist_group() -> None:
 
 
 @watchlist_group.command("show")
-@FOLDER_OPTION
-def watchlist_show(folder: Path) -> None:
+@config_option(CONFIG_FILE)
+def watchlist_show(config_path: Path) -> None:
     """List the entries' names."""
-    found = watchlist.load(load_config(folder).watchlist)
+    found = watchlist.load(config.load(PartyConfig, config_path).watchlist)
     click.echo(f"model {found.model}, {len(found.people)} entries")
     for person in found.people:
         click.echo(person.name)
 
 
 @watchlist_group.command("remove")
-@FOLDER_OPTION
+@config_option(CONFIG_FILE)
 @click.argument("name")
-def watchlist_remove(folder: Path, name: str) -> None:
+def watchlist_remove(config_path: Path, name: str) -> None:
     """Take NAME off the list; a running party follows within a second or two."""
-    path = load_config(folder).watchlist
+    path = config.load(PartyConfig, config_path).watchlist
     watchlist.remove(path, name)
     click.echo(f"{name} is off the list")
-
-
-def load_config(folder: Path) -> PartyConfig:
-    """The party's configuration in its folder. Raises ConfigError."""
-    return config.load(PartyConfig, folder / CONFIG_FILE)
 
 
 def _role(party: int) -> Role:
     return "p0" if party == 0 else "p1"
 
 
-def _identity(folder: Path) -> Identity:
-    state = RoleFolder(folder)
-    return state.identity(_role(load_config(folder).party))
-
-
-cli.add_command(rolecommands.trust_command())
-cli.add_command(rolecommands.identity_command(_identity))
-cli.add_command(rolecommands.publish_command(_identity))
+cli.add_command(trust_command(CONFIG_FILE))
+cli.add_command(identity_command(_ROLES, CONFIG_FILE))
+cli.add_command(publish_window_keys_command(_ROLES, CONFIG_FILE))
 cli.add_command(enroll_command)
 
 

@@ -12,7 +12,7 @@ from party.intake import HeldFaces
 from party.journal import BatchOutcome, Count
 from party.matching import P0Confirming, P0Revealed, Verified, reveal_p0
 from party.places import PlaceTable, propose
-from party.prepare import CheckHeader, P0Committed, P0Started, Passed, start_p0
+from party.prepare import CheckHeader, P0Committed, P0Started, start_p0
 from party.schedule import CheckPlan, Demand, plan_check
 from party.session import Moment, WindowSession, split_digests
 from shared.errors import HeaderMismatch, PeerVanished, ProtocolViolation
@@ -249,7 +249,8 @@ class LeadSession(WindowSession):
             urgent = held > ledger.mark.prepared
             demands.append(Demand(ledger, ahead, urgent))
         quantum = max(1, self.limits.prepare_ahead // 4)
-        plan = plan_check(demands, self.table.places, self.limits.check_slots, quantum)
+        limit = self.limits.slots_per_check(len(self.table.places))
+        plan = plan_check(demands, self.table.places, limit, min(quantum, limit))
         if plan is None:
             self._wanting.clear()
         return plan
@@ -299,6 +300,7 @@ class LeadSession(WindowSession):
     def _start_batches(self, moment: Moment) -> None:
         while self._may_start() and len(self._batches) < self.limits.batches_in_flight:
             batch: list[HeldFaces] = []
+            limit = self.limits.faces_per_batch(self.table.numbers.used)
             faces = 0
             mask = 0
             for run in list(self._ready):
@@ -310,7 +312,7 @@ class LeadSession(WindowSession):
                 prepared = self.prepared_places(run)
                 if not prepared or (mask and prepared != mask):
                     continue
-                if batch and faces + run.length > self.limits.batch_faces:
+                if batch and faces + run.length > limit:
                     break
                 mask = prepared
                 batch.append(held)

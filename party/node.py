@@ -139,8 +139,8 @@ class PartyNode:
         """What the last stop cost, for the operator."""
         found = self.journal.recovery
         for what, runs in (
-            ("in a check without a verdict", [r for _, runs in found.checks for r in runs]),
-            ("in a batch without a verdict", [r for _, runs in found.batches for r in runs]),
+            ("in a check without a verdict", [run for _, part in found.checks for run in part]),
+            ("in a batch without a verdict", [run for _, part in found.batches for run in part]),
             ("revealed perhaps before the machine went down", found.reserved),
         ):
             if runs:

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from shared.messages import CameraMessage, PartyMessage
 
+_OPENINGS = 1 << 16
+_COMPARISONS = 1 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -27,6 +30,14 @@ class Limits:
     reserve_block: int = 256
     outages: int = 20
     prepare_attempts: int = 10_000
+
+    def slots_per_check(self, places: int) -> int:
+        """Slots in one check, so that memory does not grow with the watchlist."""
+        return max(1, min(self.check_slots, _OPENINGS // max(places, 1)))
+
+    def faces_per_batch(self, places: int) -> int:
+        """Faces in one batch, so that memory does not grow with the watchlist."""
+        return max(1, min(self.batch_faces, _COMPARISONS // max(places, 1)))
 
 
 @dataclass(slots=True)

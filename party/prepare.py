@@ -2,7 +2,7 @@
 
 Each step takes a state and a message and returns the next state and a message; only `Passed`
 holds the opened kappas. Randomness is handed in; nothing here does I/O.
-Cost of a check over M openings: 5 messages, 32 M bytes of shares in all, no material but the slots'.
+Cost of a check over M openings: 5 messages, 32 M bytes of shares in all.
 """
 
 from __future__ import annotations

@@ -34,8 +34,10 @@ def render_status(found: dict[str, Any], alive: bool) -> str:
     """The status as text for a person."""
     state = found["state"] if alive or found["state"] != "running" else "not responding"
     lines = [
-        f"P{found['party']}: {state}, {found['faces_per_second']:.0f} faces/s, "
-        f"{found['watchlist_entries']} watchlist entries"
+        (
+            f"P{found['party']}: {state}, {found['faces_per_second']:.0f} faces/s, "
+            f"{found['watchlist_entries']} watchlist entries"
+        )
     ]
     for window in found["windows"]:
         peer = "peer up" if window["peer_up"] else "PEER DOWN"

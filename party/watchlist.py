@@ -220,6 +220,25 @@ def append(path: Path, person: Person, model: str) -> Watchlist:
         raise InputError(f"watchlist {path}: {error.strerror or 'not writable'}") from error
 
 
+def remove(path: Path, name: str) -> Watchlist:
+    """Take a person off the file's list; the list that is now in it.
+
+    Raises InputError when there is nobody of that name, and what `load` and `save` raise.
+    """
+    try:
+        with _opened(path.resolve().parent) as folder:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            watchlist = load(path)
+            kept = tuple(person for person in watchlist.people if person.name != name)
+            if len(kept) == len(watchlist.people):
+                raise InputError(f"watchlist {path}: nobody is called {name!r}")
+            shorter = replace(watchlist, people=kept)
+            save(path, shorter)
+            return shorter
+    except OSError as error:
+        raise InputError(f"watchlist {path}: {error.strerror or 'not writable'}") from error
+
+
 def check_name(name: str) -> None:
     """Raises FormatError for a name that is empty, long, unprintable, or not in Unicode's NFC."""
     if not 0 < len(name) <= MAX_NAME or name != name.strip():
