@@ -60,6 +60,10 @@ class SetStore:
                 f"material file {path}: for model {header.params.model}, expected {model}"
             )
         window = header.window
+        known = self.sets.get(header.set_name().set_id())
+        if known is not None:  # a kill came between the adoption and this
+            self._forget_keys(window.id, path)
+            return known
         key = load_private_window_key(self._state, window.id, "camera", camera)
         with MaterialFile.open(
             path, dealer=dealer, window_key=key, params=header.params, camera=camera
@@ -71,8 +75,7 @@ class SetStore:
             state = seeds.ratchet0.reveal() + seeds.ratchet1.reveal()
             self._journal.adopt_set(name, found.slots, RatchetState(0, state))
         key.destroy()
-        destroy_window_key(self._state, window.id)
-        path.unlink(missing_ok=True)
+        self._forget_keys(window.id, path)
         self.sets[found.set_id] = found
         log.info("window %s: %d slots taken over", window, found.slots)
         return found
@@ -105,6 +108,11 @@ class SetStore:
                 self._journal.forget_set(set_id)
                 self._path(found.name).unlink(missing_ok=True)
                 del self.sets[set_id]
+
+    def _forget_keys(self, window: str, path: Path) -> None:
+        """Whatever could open the adopted file again: its recipient key, and the file itself."""
+        destroy_window_key(self._state, window)
+        path.unlink(missing_ok=True)
 
     def _path(self, name: SetName) -> Path:
         return self._state / f"set-{name.set_id().hex()}.json"
