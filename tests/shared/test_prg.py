@@ -156,7 +156,11 @@ def test_kernels_work_where_nothing_can_be_kept(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("numba.core.caching.CacheImpl._locator_classes", [])
+
+    def twice(x: int) -> int:
+        return 2 * x
+
     with caplog.at_level(logging.WARNING):
-        double = kernels.compiled(lambda x: 2 * x)
+        double = kernels.compiled(twice)
     assert double(21) == 42
     assert "NUMBA_CACHE_DIR" in caplog.text
