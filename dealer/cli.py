@@ -16,7 +16,8 @@ from rich.progress import (
 from rich.table import Table
 
 from dealer.config import CONFIG_FILE, DealerConfig
-from dealer.job import Minted, MintJob, Plan, cores, slots_per_second
+from dealer.estimate import disk_bytes_per_second, slots_per_second
+from dealer.job import Minted, MintJob, Plan, cores
 from dealer.order import read_order
 from shared import cli, config
 from shared.errors import ConfigError
@@ -86,9 +87,12 @@ def mint(
     console = Console(stderr=True)
     with MintJob(order, dealer, out or settings.out) as job:
         plan = job.plan(replace=replace)
-        rate = slots_per_second(params) * min(threads, cores()) if plan.slots else 0.0
-        _show_plan(console, plan, window_id, threads, rate)
+        _show_plan(console, plan, window_id)
         plan.check_space()
+        if plan.slots:
+            minting = plan.slots / slots_per_second(params) / min(threads, cores())
+            writing = plan.bytes_needed / disk_bytes_per_second(job.folder)
+            _show_time(console, minting, writing, threads)
         if dry_run:
             return
         done = _mint(console, job, plan, threads)
@@ -119,12 +123,20 @@ def main() -> None:
     cli.run(program)
 
 
-def _show_plan(console: Console, plan: Plan, window: str, threads: int, rate: float) -> None:
-    disk = f"{_size(plan.bytes_needed)} of disk, {_size(plan.bytes_free)} free"
-    lasts = f", about {_duration(plan.slots / rate)} on {threads} threads" if rate else ""
+def _show_plan(console: Console, plan: Plan, window: str) -> None:
     console.print(
         f"window {window}: {len(plan.mint)} sets to mint ({plan.slots} slots), "
-        f"{len(plan.keep)} complete; {disk}{lasts}",
+        f"{len(plan.keep)} complete; needs {_size(plan.bytes_needed)} of disk, "
+        f"{_size(plan.bytes_free)} are free",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _show_time(console: Console, minting: float, writing: float, threads: int) -> None:
+    console.print(
+        f"about {_duration(minting + writing)}: {_duration(minting)} to mint on {threads} threads, "
+        f"{_duration(writing)} to write",
         highlight=False,
         soft_wrap=True,
     )

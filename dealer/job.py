@@ -14,9 +14,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Self
 
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-from dealer.mint import SetSeeds, mint_slots
 from dealer.order import CameraOrder, MintOrder, material_path
 from dealer.setfiles import RANDOM_BYTES, Block, MintBuffers, SetFiles, SetRandomness
 from shared.atomicfile import file_error, make_folder, sync_folder
@@ -28,15 +25,9 @@ from shared.errors import (
     Locked,
 )
 from shared.keys import Identity
-from shared.materialfile import octets, thread_buffer
 from shared.materialheader import RECIPIENTS, Recipient, SignedHeader, read_header
 from shared.materialwriter import TEMPORARY_SUFFIX
-from shared.params import Parameters
-from shared.secret import Secret
 from shared.sets import SetName
-from shared.windowkeys import TAG_BYTES
-
-_CALIBRATION_SECONDS = 0.05
 
 
 class SetState(Enum):
@@ -91,7 +82,7 @@ class MintJob:
         self.order = order
         self._dealer = dealer
         self._out = out
-        self._folder = out / order.window.id
+        self.folder = out / order.window.id
         self._lock_file = -1
         self._buffers = threading.local()
         self._stop = threading.Event()
@@ -99,14 +90,14 @@ class MintJob:
 
     def __enter__(self) -> Self:
         for role in RECIPIENTS:
-            make_folder(self._folder / role, "material folder", mode=0o755)
-        path = self._folder / ".lock"
+            make_folder(self.folder / role, "material folder", mode=0o755)
+        path = self.folder / ".lock"
         try:
             self._lock_file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._lock_file)
-            raise Locked(f"{self._folder}: another job is minting there") from None
+            raise Locked(f"{self.folder}: another job is minting there") from None
         except OSError as error:
             raise file_error(error, "material folder", path) from None
         return self
@@ -165,7 +156,7 @@ class MintJob:
             state = self.state(camera)
             if state is SetState.OTHER and not replace:
                 raise InputError(
-                    f"camera {camera.name}: {self._folder} holds a complete set of another order "
+                    f"camera {camera.name}: {self.folder} holds a complete set of another order "
                     "(parameters, slots, keys or dealer); replace it explicitly or use another "
                     "folder"
                 )
@@ -176,9 +167,9 @@ class MintJob:
             freed += sum(_size(self._path(role, camera)) for role in RECIPIENTS)
         freed += sum(_size(path) for path in self._leftovers())
         try:
-            disk = os.statvfs(self._folder)
+            disk = os.statvfs(self.folder)
         except OSError as error:
-            raise file_error(error, "material folder", self._folder) from None
+            raise file_error(error, "material folder", self.folder) from None
         needed = sum(self.order.file_bytes(camera) for camera in mint)
         return Plan(tuple(keep), tuple(mint), needed, freed, disk.f_bavail * disk.f_frsize)
 
@@ -257,16 +248,16 @@ class MintJob:
             for path in (*gone, *self._leftovers()):
                 path.unlink(missing_ok=True)
             for role in RECIPIENTS:
-                sync_folder(self._folder / role)
+                sync_folder(self.folder / role)
         except OSError as error:
-            raise file_error(error, "material folder", self._folder) from None
+            raise file_error(error, "material folder", self.folder) from None
 
     def _leftovers(self) -> list[Path]:
         """Temporary files of a job that was killed; this one alone may be here now."""
         return [
             path
             for role in RECIPIENTS
-            for path in (self._folder / role).glob(f".*{TEMPORARY_SUFFIX}")
+            for path in (self.folder / role).glob(f".*{TEMPORARY_SUFFIX}")
         ]
 
     def _path(self, role: Recipient, camera: CameraOrder) -> Path:
@@ -276,30 +267,6 @@ class MintJob:
 def cores() -> int:
     """CPU cores that this process may use."""
     return len(os.sched_getaffinity(0))
-
-
-def slots_per_second(params: Parameters) -> float:
-    """Minted and encrypted slots a second of one core, measured now, into memory."""
-    buffers = MintBuffers(params)
-    seeds = SetSeeds(*(Secret(bytes(32)) for _ in range(4)))
-    cipher = AESGCM(bytes(32))
-    prepare = buffers.prepare[: buffers.step]
-
-    def step() -> None:
-        ratchets = seeds.ratchets()
-        mint_slots(params, bytes(32), seeds, ratchets, 0, buffers.scratch, buffers.match, prepare)
-        for part in (buffers.match, buffers.match, prepare):
-            out = thread_buffer(part.nbytes + TAG_BYTES)
-            cipher.encrypt_into(bytes(12), octets(part), b"", out)
-
-    step()
-    start = now = time.perf_counter()
-    steps = 0
-    while now - start < _CALIBRATION_SECONDS:
-        step()
-        steps += 1
-        now = time.perf_counter()
-    return steps * buffers.step / (now - start)
 
 
 def _size(path: Path) -> int:
