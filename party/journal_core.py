@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ from shared.messages import Run
 _FOLD_SETS = 100  # in one transaction, so that the marks of a batch never wait long
 _FOLD_ROWS = 500
 _FORGET_KAPPAS = 16
+_log = logging.getLogger(__name__)
 _SET_META = "INSERT OR REPLACE INTO meta VALUES (?,?)"
 
 
@@ -84,6 +86,8 @@ class JournalCore:
                 if self._db.usable:
                     with self._db.transaction(durable=True) as connection:
                         connection.execute(_SET_META, ("clean", 1))
+            except ResourceError as error:
+                _log.warning("the slot journal is not closed in good order: %s", error)
             finally:
                 self._db.close()
 

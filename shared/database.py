@@ -7,6 +7,7 @@ durable transaction carries all earlier written ones with it.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -120,11 +121,12 @@ class Database:
         return not self._unusable
 
     def close(self) -> None:
-        """Makes everything durable and lets go of the lock. Closing twice is no error."""
+        """Copies the log back where possible and lets go of the lock; twice is no error."""
         with self._checkpoint_lock, self.lock:
             try:
                 if self.usable:
-                    with self._typed_errors():
+                    # Without room for it, all that is durable stays in the log.
+                    with contextlib.suppress(ResourceError), self._typed_errors():
                         self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             finally:
                 self._shut()
