@@ -8,14 +8,16 @@ Cost of a batch: 4 messages, two round trips, 2 ceil(live / 8) bytes a face and 
 from __future__ import annotations
 
 import hmac
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from party import bitkernels
 from shared.codec import Buffer
 from shared.errors import HeaderMismatch, ProtocolViolation, TamperDetected
-from shared.hashing import Field, digest
+from shared.hashing import Field, digest, digest_pieces
 from shared.messages import Confirm0, Confirm1, Reveal0, Reveal1, Run, pack_runs
 from shared.params import PROTOCOL_VERSION
 from shared.sets import SetName
@@ -92,22 +94,48 @@ class BatchHeader:
 
 
 @dataclass(frozen=True, slots=True)
-class TagShares:
-    """A party's authenticated bits of a batch. tags: (F, live) uint64; deltas: (F,) uint64."""
+class TagPart:
+    """Authenticated bits of one run. tags: (faces, live) uint64; deltas: (faces,) uint64."""
 
     tags: NDArray[np.uint64] = field(repr=False)
     deltas: NDArray[np.uint64] = field(repr=False)
 
+
+@dataclass(frozen=True, slots=True)
+class TagShares:
+    """A party's authenticated bits of a batch, run by run."""
+
+    parts: tuple[TagPart, ...] = field(repr=False)
+    live: int
+
+    @property
+    def faces(self) -> int:
+        """How many faces."""
+        return sum(len(part.tags) for part in self.parts)
+
     def bit_shares(self) -> bytes:
         """The least bits, packed row by row."""
-        return np.packbits(
-            (self.tags & np.uint64(1)).astype(np.uint8), axis=1, bitorder="little"
-        ).tobytes()
+        packed = np.zeros((self.faces, (self.live + 7) // 8), dtype=np.uint8)
+        row = 0
+        for part in self.parts:
+            bitkernels.pack_bits(part.tags, packed[row : row + len(part.tags)])
+            row += len(part.tags)
+        return packed.tobytes()
 
-    def digest(self, bits: Bits) -> bytes:
-        """Digest of all t xor b Delta for the opened bits (F, live)."""
-        masks = np.uint64(0) - bits.astype(np.uint64)
-        return digest("tags", (self.tags ^ (masks & self.deltas[:, None])).tobytes())
+    def digest(self, packed: Bits) -> bytes:
+        """Digest of all t xor b Delta for the opened bits, packed: (F, bytes)."""
+        return digest_pieces("tags", self.faces * self.live * 8, self._unmasked(packed))
+
+    def _unmasked(self, packed: Bits) -> Iterator[memoryview]:
+        longest = max((len(part.tags) for part in self.parts), default=0)
+        scratch = np.empty((longest, self.live), dtype=np.uint64)
+        row = 0
+        for part in self.parts:
+            faces = len(part.tags)
+            out = scratch[:faces]
+            bitkernels.unmask(part.tags, packed[row : row + faces], part.deltas, out)
+            row += faces
+            yield out.data.cast("B")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +158,12 @@ class P0Revealed:
     def receive(self, message: Reveal1) -> tuple[P0Confirming, Confirm0]:
         """Opens the bits and confirms. Raises ProtocolViolation for malformed bits."""
         _same_batch(self.header, message)
-        bits = _open_bits(self.header, self.own_bits, message.bits)
+        packed = _open_bits(self.header, self.own_bits, message.bits)
         transcript = self.header.transcript(self.own_bits, message.bits)
-        tags = self.shares.digest(bits)
+        tags = self.shares.digest(packed)
         state = P0Confirming(
             self.header,
-            bits,
+            _unpacked(self.header, packed),
             transcript,
             digest("confirm1", transcript, tags),
             message.commitment,
@@ -213,14 +241,14 @@ def reveal_p1(
     header.matches(message)
     _check_shapes(header, shares)
     own = shares.bit_shares()
-    bits = _open_bits(header, own, message.bits)
+    packed = _open_bits(header, own, message.bits)
     transcript = header.transcript(message.bits, own)
-    tags = shares.digest(bits)
+    tags = shares.digest(packed)
     confirmation = digest("confirm1", transcript, tags)
     commitment = digest("confirm commitment", transcript, confirmation, nonce)
     state = P1Revealed(
         header,
-        bits,
+        _unpacked(header, packed),
         transcript,
         digest("confirm0", transcript, commitment, tags),
         Confirm1(header.session, header.batch, confirmation, nonce),
@@ -229,15 +257,16 @@ def reveal_p1(
 
 
 def _check_shapes(header: BatchHeader, shares: TagShares) -> None:
-    expected = (header.slots, len(header.live))
-    if shares.tags.shape != expected or shares.deltas.shape != expected[:1]:
+    live = len(header.live)
+    shaped = all(part.tags.shape == (len(part.deltas), live) for part in shares.parts)
+    if shares.live != live or shares.faces != header.slots or not shaped:
         raise ProtocolViolation(
-            f"batch {header.batch}: tags of shape {shares.tags.shape}, expected {expected}"
+            f"batch {header.batch}: the tags do not have the shape of the batch"
         )
 
 
 def _open_bits(header: BatchHeader, own: bytes, other: Buffer) -> Bits:
-    """The xor of both bit strings as (F, live); checks length and zero padding."""
+    """The xor of both bit strings, packed: (F, bytes); checks length and zero padding."""
     shape = (header.slots, header.row_bytes)
     found = np.frombuffer(other, dtype=np.uint8)
     if found.size != shape[0] * shape[1]:
@@ -249,6 +278,10 @@ def _open_bits(header: BatchHeader, own: bytes, other: Buffer) -> Bits:
     padding = -len(header.live) % 8
     if padding and np.any(packed[:, -1] >> np.uint8(8 - padding)):
         raise ProtocolViolation(f"batch {header.batch}: padding bits are not zero")
+    return packed
+
+
+def _unpacked(header: BatchHeader, packed: Bits) -> Bits:
     return np.unpackbits(packed, axis=1, count=len(header.live), bitorder="little")
 
 

@@ -18,7 +18,6 @@ from shared.sets import SetName
 
 KAPPA_BLOCK = 64
 CHUNK_CACHE = 2
-KERNEL_SLACK = 256
 
 
 @dataclass(slots=True)
@@ -159,12 +158,15 @@ class PartySet:
         result = np.empty((faces, used), dtype=np.uint64)
         done = 0
         while done < faces:
-            words = self._buffers.words(self, first + done)[: faces - done]
+            rest = self._buffers.words(self, first + done)
+            words = rest[: faces - done]
             part = slice(done, done + len(words))
             dcf.evaluate(
                 params, self.party, slot_keys[part], roots[part], words, low[part], result[part]
             )
             done += len(words)
+            if len(words) == len(rest):  # slots are used in order: the chunk is used up
+                self._buffers.release(self, first + done - 1)
         top = ((z >> np.uint32(params.low_bits)) & np.uint32(1)).astype(np.uint64)
         deltas = shares.deltas(key, self.party, slots)
         result ^= (np.uint64(0) - top) & deltas[:, None]
@@ -208,7 +210,7 @@ class ChunkBuffers:
     """
 
     def __init__(self, params: Parameters, match_slots: int, prepare_slots: int, limit: int):
-        self._size = match_slots * params.slot_match_bytes + KERNEL_SLACK
+        self._size = match_slots * params.slot_match_bytes
         self.prepare = memoryview(bytearray(prepare_slots * params.slot_prepare_bytes))
         self._capacity = max(CHUNK_CACHE, limit // self._size)
         self._cache: OrderedDict[tuple[bytes, int], _Cached] = OrderedDict()
@@ -229,6 +231,12 @@ class ChunkBuffers:
         else:
             self._cache.move_to_end(key)
         return found.words[offset:]
+
+    def release(self, owner: PartySet, slot: int) -> None:
+        """The chunk of this slot is not needed any more; its buffer is reused."""
+        found = self._cache.pop((owner.set_id, slot // owner.match_chunk_slots), None)
+        if found is not None:
+            self._free.append(found.buffer)
 
     def forget(self, set_id: bytes) -> None:
         """Drops what is cached of a set."""

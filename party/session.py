@@ -18,7 +18,7 @@ from party.batches import Settled, check_name
 from party.events import EventStore
 from party.intake import HeldFaces, Intake, parse_faces
 from party.journal import BatchOutcome, Count, PartyJournal, PlaceBinding
-from party.matching import BatchHeader, TagShares
+from party.matching import BatchHeader, TagPart, TagShares
 from party.material import PartySet
 from party.outbox import Limits, Outbox
 from party.places import Entry, PlaceTable
@@ -380,12 +380,14 @@ class WindowSession:
         self, batch: Sequence[HeldFaces], live: tuple[int, ...], table: PlaceTable
     ) -> TagShares:
         """The shares of a batch at its live places; evaluates what is not yet."""
+        everywhere = live == tuple(range(table.numbers.used))
         chosen = np.asarray(live, dtype=np.intp)
-        tags, deltas = [], []
+        parts = []
         for held in batch:
-            tags.append(self.evaluate(held, table)[:, chosen])
-            deltas.append(held.owner.deltas(held.run.first, held.run.length))
-        return TagShares(np.ascontiguousarray(np.concatenate(tags)), np.concatenate(deltas))
+            tags = self.evaluate(held, table)
+            deltas = held.owner.deltas(held.run.first, held.run.length)
+            parts.append(TagPart(tags if everywhere else tags[:, chosen].copy(), deltas))
+        return TagShares(tuple(parts), len(live))
 
     def batch_header(
         self, number: int, batch: Sequence[HeldFaces], live: tuple[int, ...], table: PlaceTable

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 PROTOCOL = b"twokey/1"
 
@@ -24,6 +24,14 @@ def digest(label: str, *fields: Field) -> bytes:
     state = hashlib.sha256()
     for part in _parts(label, fields):
         state.update(part)
+    return state.digest()
+
+
+def digest_pieces(label: str, size: int, pieces: Iterable[memoryview]) -> bytes:
+    """`digest(label, content)` for one field of `size` bytes that comes in pieces."""
+    state = hashlib.sha256(encode(label) + size.to_bytes(4, "little"))
+    for piece in pieces:
+        state.update(piece)
     return state.digest()
 
 

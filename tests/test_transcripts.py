@@ -153,7 +153,8 @@ def batch_header(vectors: dict[str, Any]) -> matching.BatchHeader:
 def tag_shares(vectors: dict[str, Any], party: int) -> matching.TagShares:
     content = vectors["tags"][party]
     rows = np.stack([words64(row) for row in content["tags"]])
-    return matching.TagShares(tags=rows, deltas=words64(content["delta"]))
+    part = matching.TagPart(tags=rows, deltas=words64(content["delta"]))
+    return matching.TagShares((part,), rows.shape[1])
 
 
 def replay_match(vectors: dict[str, Any], case: dict[str, Any], run: Replay) -> matching.Verified:

@@ -126,9 +126,9 @@ def batch_header(batch: reference_match.Batch) -> matching.BatchHeader:
 def tag_shares(mine: reference_match.Tags) -> matching.TagShares:
     """The same tags for the programs."""
     rows = [np.frombuffer(b"".join(map(u64, row)), dtype="<u8") for row in mine.tags]
-    return matching.TagShares(
-        np.stack(rows).astype(np.uint64), np.array(mine.delta, dtype=np.uint64)
-    )
+    tags = np.stack(rows).astype(np.uint64)
+    part = matching.TagPart(tags, np.array(mine.delta, dtype=np.uint64))
+    return matching.TagShares((part,), tags.shape[1])
 
 
 def match_p0(
