@@ -144,6 +144,12 @@ class WindowSession:
         if self._acknowledge_finished(ledger, held):
             return
         if self.intake.add(held):
+            log.debug(
+                "camera %s: slots from %d, the first masked face begins %s",
+                message.camera,
+                message.first,
+                bytes(message.masked[:16]).hex(),
+            )
             self.on_held(held, moment)
 
     def tick(self, moment: Moment) -> None:

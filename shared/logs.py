@@ -23,6 +23,7 @@ def configure(level: str = "info", *, json: bool = False) -> None:
     handler.setFormatter(_Json() if json else _Plain())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
+    logging.getLogger("numba").setLevel(logging.WARNING)  # it tells thousands of lines a kernel
 
 
 def one_line(text: str, limit: int = 500) -> str:

@@ -1,0 +1,5 @@
+"""Runs the command of this role: python -m dealer."""
+
+from dealer.cli import main
+
+main()
