@@ -9,6 +9,7 @@ import click
 import numpy as np
 import orjson
 
+from perf.commands import COMMANDS
 from shared.cli import program, run
 from shared.errors import EXIT_OK, EXIT_UNEXPECTED, InputError
 
@@ -46,6 +47,10 @@ def replay_command(
         np.save(file, result, allow_pickle=False)
     click.echo(orjson.dumps(report).decode())
     return EXIT_UNEXPECTED if report["mismatches"] else EXIT_OK
+
+
+for command in COMMANDS:
+    cli.add_command(command)
 
 
 def main() -> NoReturn:

@@ -151,6 +151,7 @@ def deploy(
     seconds: float,
     limits: dict[str, float] | None = None,
     camera_settings: dict[str, object] | None = None,
+    party_settings: dict[str, object] | None = None,
 ) -> Deployment:
     """Makes every role's folder, configuration and trust; the window starts now.
 
@@ -179,6 +180,7 @@ def deploy(
             "listen": at[party],
             "peer_address": at[2],
             "limits": limits or {},
+            **(party_settings or {}),
         }
         config.write_default(PartyConfig, root / name / "party.toml", values)
         (root / name / "material").mkdir()

@@ -1,0 +1,96 @@
+"""The benchmarks' commands of `twokey-perf`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from perf.online import Conditions
+from perf.report import Figure, emit, show
+from shared.errors import EXIT_OK, EXIT_UNEXPECTED
+
+_CACHED = (
+    "Both parties on a core each, CURVE on, active security; material in the page cache; "
+    "faces are masked beforehand, without the cameras' journals."
+)
+
+
+def _conditions(**defaults: int) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """The flags that all benchmarks have; the command gets one `Conditions`."""
+    base = Conditions(**defaults)
+
+    def decorate(command: Callable[..., int]) -> Callable[..., int]:
+        @functools.wraps(command)
+        def with_conditions(*, as_json: bool, **given: Any) -> int:
+            flags = {name: given.pop(name) for name in Conditions.__slots__ if name in given}
+            return command(Conditions(**flags), as_json, **given)
+
+        for option in reversed(
+            (
+                click.option("--faces", default=base.faces, type=click.IntRange(1)),
+                click.option("--entries", default=base.entries, type=click.IntRange(1)),
+                click.option("--dim", default=base.dim, type=click.IntRange(1, 4096)),
+                click.option(
+                    "--batch",
+                    default=base.batch,
+                    type=click.IntRange(1, 65_536),
+                    help="Faces in a batch at most.",
+                ),
+                click.option(
+                    "--faces-per-message",
+                    default=base.faces_per_message,
+                    type=click.IntRange(1, 1024),
+                ),
+                click.option("--threads", default=base.threads, type=click.IntRange(1, 256)),
+                click.option("--runs", default=base.runs, type=click.IntRange(1, 100)),
+                click.option("--json", "as_json", is_flag=True, help="One object, last line."),
+            )
+        ):
+            with_conditions = option(with_conditions)
+        return with_conditions
+
+    return decorate
+
+
+def _finish(
+    title: str, figures: list[Figure], result: dict[str, object], as_json: bool, caption: str = ""
+) -> int:
+    show(title, figures, caption)
+    if as_json:
+        emit(result)
+    return EXIT_UNEXPECTED if result["mismatches"] else EXIT_OK
+
+
+def _progress(text: str) -> None:
+    click.echo(text, err=True)
+
+
+@click.command("online")
+@_conditions()
+@click.option("--cold", is_flag=True, help="Also with material that only the disk holds.")
+def online_command(wanted: Conditions, as_json: bool, cold: bool) -> int:
+    """Faces per second: prepared before, one face a message, and prepare included."""
+    from perf.online import online
+
+    figures, result = online(wanted, _progress, cold=cold)
+    return _finish(_title("online", wanted), figures, result, as_json, _CACHED)
+
+
+@click.command("latency")
+@_conditions(faces=5_000, faces_per_message=1, runs=1)
+def latency_command(wanted: Conditions, as_json: bool) -> int:
+    """One face after the other: from the camera's send to both parties' event lines."""
+    from perf.online import latency
+
+    figures, result = latency(wanted, _progress)
+    return _finish(_title("latency", wanted), figures, result, as_json, _CACHED)
+
+
+def _title(what: str, wanted: Conditions) -> str:
+    return f"{what}: {wanted.faces:,} faces, {wanted.entries:,} entries, d = {wanted.dim}"
+
+
+COMMANDS = (online_command, latency_command)
