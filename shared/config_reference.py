@@ -52,7 +52,7 @@ def _section(model: type[BaseModel], prefix: str) -> Iterator[str]:
         else:
             value = field.get_default(call_default_factory=True)
             default = "none" if value is None else f"`{to_toml(value)}`"
-        meaning = " ".join(_text(field.description or ""))
+        meaning = " ".join(_text(field.description or "")).replace("<", "&lt;")
         yield f"| `{prefix}{name}` | {_cell(kind)} | {_cell(default)} | {_cell(meaning)} |"
     if plain:
         yield ""
