@@ -40,6 +40,7 @@ _SOURCES = (
     "dcf_portable",
     "ring",
     "ring_ir",
+    "wide",
 )
 
 

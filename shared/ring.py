@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 from shared import ring_ir
 from shared.errors import FormatError, RangeError
 from shared.kernels import address, compiled, helper, load32, load64, readable, store64, writable
+from shared.wide import add as _add
+from shared.wide import mul as _mul
+from shared.wide import shl as _shl
+from shared.wide import sub as _sub
 
 U64 = NDArray[np.uint64]
 I32 = NDArray[np.int32]
@@ -200,35 +204,6 @@ def _elementwise(operation: int, a: U64, b: U64, out: U64 | None) -> U64:
     writable("ring elements", result, np.uint64, shape)
     _combine(operation, address(left), address(right), a.size // 2, address(result))
     return result
-
-
-def _wide(operation: str) -> Any:
-    """An intrinsic on two 128-bit numbers, each as low and high u64, giving the same."""
-
-    @intrinsic
-    def apply(typing_context: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
-        u64 = types.uint64
-        i128 = ir.IntType(128)
-
-        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            def join(low: Any, high: Any) -> Any:
-                shifted = builder.shl(builder.zext(high, i128), ir.Constant(i128, 64))
-                return builder.or_(builder.zext(low, i128), shifted)
-
-            value = getattr(builder, operation)(join(args[0], args[1]), join(args[2], args[3]))
-            low = builder.trunc(value, ir.IntType(64))
-            high = builder.trunc(builder.lshr(value, ir.Constant(i128, 64)), ir.IntType(64))
-            return context.make_tuple(builder, signature.return_type, [low, high])
-
-        return types.UniTuple(u64, 2)(u64, u64, u64, u64), emit
-
-    return apply
-
-
-_add = _wide("add")
-_sub = _wide("sub")
-_mul = _wide("mul")
-_shl = _wide("shl")
 
 
 @compiled
