@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from party.matching import TagPart
 from party.material import PartySet
 from shared.codec import Buffer
 from shared.errors import FormatError, HeaderMismatch, ResourceError, SlotReused
@@ -20,7 +21,7 @@ from shared.messages import Faces, Run
 class HeldFaces:
     """One camera message. times: (faces,) uint64 ms; masked: e, (faces, d + 1) uint32.
 
-    tags: (faces, used) once evaluated, with the digest of the place map they were made for.
+    tags: once evaluated, for the used places, with the digest of their place map.
     """
 
     run: Run
@@ -29,7 +30,7 @@ class HeldFaces:
     masked: NDArray[np.uint32] = field(repr=False)
     digest: bytes
     since: float
-    tags: NDArray[np.uint64] | None = field(default=None, repr=False)
+    tags: TagPart | None = field(default=None, repr=False)
     tags_map: bytes = b""
 
 

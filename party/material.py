@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from party.matching import TagPart
 from party.places import PlaceNumbers
 from party.prepare import OpeningShares
 from shared import dcf, prg, ring, shares
@@ -18,6 +19,7 @@ from shared.sets import SetName
 
 KAPPA_BLOCK = 64
 CHUNK_CACHE = 2
+RUN_BYTES = 2 << 20
 
 
 @dataclass(slots=True)
@@ -134,15 +136,8 @@ class PartySet:
 
     # -- match -------------------------------------------------------------------------
 
-    def deltas(self, first: int, length: int) -> NDArray[np.uint64]:
-        """Delta^j per slot."""
-        slots = np.arange(first, first + length, dtype=np.uint64)
-        return shares.deltas(self._key, self.party, slots)
-
-    def tags(
-        self, first: int, masked: NDArray[np.uint32], numbers: PlaceNumbers
-    ) -> NDArray[np.uint64]:
-        """Authenticated bit shares, (faces, used) uint64, for e: (faces, d + 1) uint32.
+    def tags(self, first: int, masked: NDArray[np.uint32], numbers: PlaceNumbers) -> TagPart:
+        """Authenticated bit shares, (faces, used), and Delta^j, for e: (faces, d + 1) uint32.
 
         Places that are not live give meaningless tags. The slots must be prepared.
         """
@@ -158,19 +153,16 @@ class PartySet:
         result = np.empty((faces, used), dtype=np.uint64)
         done = 0
         while done < faces:
-            rest = self._buffers.words(self, first + done)
-            words = rest[: faces - done]
+            words = self._buffers.words(self, first + done, faces - done)
             part = slice(done, done + len(words))
             dcf.evaluate(
                 params, self.party, slot_keys[part], roots[part], words, low[part], result[part]
             )
             done += len(words)
-            if len(words) == len(rest):  # slots are used in order: the chunk is used up
-                self._buffers.release(self, first + done - 1)
         top = ((z >> np.uint32(params.low_bits)) & np.uint32(1)).astype(np.uint64)
         deltas = shares.deltas(key, self.party, slots)
         result ^= (np.uint64(0) - top) & deltas[:, None]
-        return result
+        return TagPart(result, deltas)
 
     def _add_kappa(self, first: int, z: NDArray[np.uint32]) -> None:
         done = 0
@@ -180,9 +172,9 @@ class PartySet:
             part += self._kappa[block].kappa[offset : offset + len(part), : z.shape[1]]
             done += len(part)
 
-    def read_words(self, chunk: int, out: memoryview) -> NDArray[np.uint8]:
-        """Decrypts one match chunk into `out`; (slots, slot_match_bytes) uint8."""
-        data = self._file.read_chunk(ChunkKind.MATCH, chunk, out)
+    def read_words(self, chunk: int, count: int, out: memoryview) -> NDArray[np.uint8]:
+        """Decrypts match chunks into `out`; (slots, slot_match_bytes) uint8."""
+        data = self._file.read_chunks(ChunkKind.MATCH, chunk, count, out)
         return np.frombuffer(data, dtype=np.uint8).reshape(-1, self.params.slot_match_bytes)
 
     @property
@@ -204,21 +196,37 @@ class _Cached:
 
 
 class ChunkBuffers:
-    """Reused plaintext buffers: one for prepare chunks, a bounded cache of match chunks.
+    """Reused plaintext buffers: for prepare chunks, for runs of match chunks that are used up at
+    once, and a bounded cache of match chunks of which slots are left.
 
     limit: how many bytes of match chunks may stay decrypted, for sets whose faces come singly.
     """
 
     def __init__(self, params: Parameters, match_slots: int, prepare_slots: int, limit: int):
         self._size = match_slots * params.slot_match_bytes
+        self._together = max(1, RUN_BYTES // self._size)
+        self._run = memoryview(bytearray(self._together * self._size))
         self.prepare = memoryview(bytearray(prepare_slots * params.slot_prepare_bytes))
         self._capacity = max(CHUNK_CACHE, limit // self._size)
         self._cache: OrderedDict[tuple[bytes, int], _Cached] = OrderedDict()
         self._free: list[bytearray] = []
 
-    def words(self, owner: PartySet, slot: int) -> NDArray[np.uint8]:
-        """Correction words from this slot to the end of its chunk."""
-        chunk, offset = divmod(slot, owner.match_chunk_slots)
+    def words(self, owner: PartySet, slot: int, wanted: int) -> NDArray[np.uint8]:
+        """Correction words of 1 to `wanted` slots from this one on; until the next call."""
+        size = owner.match_chunk_slots
+        chunk, offset = divmod(slot, size)
+        whole = min((slot + wanted) // size, self._together + chunk) - chunk
+        if slot + wanted >= owner.slots:  # the last chunk may be shorter
+            whole = min(-(-owner.slots // size) - chunk, self._together)
+        if offset == 0 and whole > 0 and (owner.set_id, chunk) not in self._cache:
+            return owner.read_words(chunk, whole, self._run)
+        words = self._cached(owner, chunk)
+        if offset + wanted >= len(words):  # slots are used in order: the chunk is used up
+            self._free.append(self._cache.pop((owner.set_id, chunk)).buffer)
+        return words[offset : offset + wanted]
+
+    def _cached(self, owner: PartySet, chunk: int) -> NDArray[np.uint8]:
+        """A decrypted chunk from the cache, or into it."""
         key = (owner.set_id, chunk)
         found = self._cache.get(key)
         if found is None:
@@ -226,19 +234,8 @@ class ChunkBuffers:
                 _, oldest = self._cache.popitem(last=False)
                 self._free.append(oldest.buffer)
             buffer = self._free.pop() if self._free else bytearray(self._size)
-            found = _Cached(buffer, owner.read_words(chunk, memoryview(buffer)))
+            found = _Cached(buffer, owner.read_words(chunk, 1, memoryview(buffer)))
             self._cache[key] = found
         else:
             self._cache.move_to_end(key)
-        return found.words[offset:]
-
-    def release(self, owner: PartySet, slot: int) -> None:
-        """The chunk of this slot is not needed any more; its buffer is reused."""
-        found = self._cache.pop((owner.set_id, slot // owner.match_chunk_slots), None)
-        if found is not None:
-            self._free.append(found.buffer)
-
-    def forget(self, set_id: bytes) -> None:
-        """Drops what is cached of a set."""
-        for key in [k for k in self._cache if k[0] == set_id]:
-            self._free.append(self._cache.pop(key).buffer)
+        return found.words

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from party.agreement import SessionState, common_sets, own_hello, reconcile
 from party.batches import Settled, check_name
@@ -374,7 +373,7 @@ class WindowSession:
             self.sets[run.set_id].keep_kappa(run.first, header.places, part)
             row += run.length
 
-    def evaluate(self, held: HeldFaces, table: PlaceTable) -> NDArray[np.uint64]:
+    def evaluate(self, held: HeldFaces, table: PlaceTable) -> TagPart:
         """The authenticated bit shares of these faces, computed once per place map."""
         key = table.digest()
         if held.tags is None or held.tags_map != key:
@@ -390,9 +389,10 @@ class WindowSession:
         chosen = np.asarray(live, dtype=np.intp)
         parts = []
         for held in batch:
-            tags = self.evaluate(held, table)
-            deltas = held.owner.deltas(held.run.first, held.run.length)
-            parts.append(TagPart(tags if everywhere else tags[:, chosen].copy(), deltas))
+            part = self.evaluate(held, table)
+            if not everywhere:
+                part = TagPart(part.tags[:, chosen].copy(), part.deltas)
+            parts.append(part)
         return TagShares(tuple(parts), len(live))
 
     def batch_header(

@@ -43,6 +43,8 @@ __all__ = [
     "thread_buffer",
 ]
 
+_U64_LENGTH = (8).to_bytes(4, "little")  # how `encode` begins an integer
+
 Content = bytes | bytearray | memoryview | NDArray[np.uint8]
 
 
@@ -77,7 +79,9 @@ class ChunkCipher:
 
     def __init__(self, content_key: bytes, signed: SignedHeader) -> None:
         self._aead = AESGCM(content_key)
-        self._header = signed.digest()
+        self._bindings = {
+            kind: encode("material chunk", signed.digest(), int(kind)) for kind in ChunkKind
+        }
 
     def encrypt(self, kind: ChunkKind, number: int, content: Content, out: memoryview) -> None:
         """Ciphertext and tag into `out`, TAG_BYTES longer than the content."""
@@ -97,8 +101,9 @@ class ChunkCipher:
             ) from None
 
     def _bound(self, kind: ChunkKind, number: int) -> tuple[bytes, bytes]:
-        nonce = kind.to_bytes(4, "little") + number.to_bytes(8, "little")
-        return nonce, encode("material chunk", self._header, int(kind), number)
+        place = number.to_bytes(8, "little")
+        nonce = kind.to_bytes(4, "little") + place
+        return nonce, self._bindings[kind] + _U64_LENGTH + place
 
 
 class MaterialFile:
@@ -182,19 +187,35 @@ class MaterialFile:
         chunk, buffer too small), AuthenticationFailed, FormatError (the file was cut since),
         ValueError after `close`.
         """
-        offset, length = self.signed.chunk_span(kind, number)
+        return self.read_chunks(kind, number, 1, out)
+
+    def read_chunks(
+        self,
+        kind: ChunkKind,
+        first: int,
+        count: int,
+        out: memoryview | bytearray | NDArray[np.uint8],
+    ) -> memoryview:
+        """`read_chunk` for `count` chunks that follow each other, with one read of the file."""
+        offset, full = self.signed.chunk_span(kind, first)
+        _, last = self.signed.chunk_span(kind, first + count - 1)
+        length = (count - 1) * full + last
+        size = length - count * TAG_BYTES
         target = octets(out)
-        if len(target) < length - TAG_BYTES:
-            raise InputError(f"chunk buffer: {len(target)} bytes, expected {length - TAG_BYTES}")
-        target = target[: length - TAG_BYTES]
+        if len(target) < size:
+            raise InputError(f"chunk buffer: {len(target)} bytes, expected {size}")
         found = thread_buffer(length)
         where = f"material file {self.path}"
         with self._lock:
             if self._cipher is None:
                 raise ValueError(f"{where}: closed")
             self._read(found, offset, where)
-            self._cipher.decrypt(kind, number, found, target, where)
-        return target
+            for index in range(count):
+                start = index * full
+                stop = min(start + full, length)
+                into = target[start - index * TAG_BYTES : stop - (index + 1) * TAG_BYTES]
+                self._cipher.decrypt(kind, first + index, found[start:stop], into, where)
+        return target[:size]
 
     def close(self) -> None:
         """Destroys the seeds, drops the content key and closes the file."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import Any, Self
 
 from shared.errors import FormatError, RangeError
@@ -14,7 +15,7 @@ LEAF_BITS = 2  # the last two levels of a DCF are one block of four payloads
 TILE = 16  # places are stored and evaluated side by side in tiles of this many
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Parameters:
     """Public parameters; all parties, cameras and the dealer must agree on every field.
 
@@ -54,43 +55,47 @@ class Parameters:
         if not 0 < len(self.model) <= 64 or not self.model.isascii():
             raise RangeError("parameter model: 1 to 64 ASCII characters expected")
 
-    @property
+    @cached_property
     def n(self) -> int:
         """Bits of the ring in which distances are compared."""
         return 2 * self.fraction_bits + self.headroom_bits
 
-    @property
+    @cached_property
     def low_bits(self) -> int:
         """Bits of the DCF domain, n - 1."""
         return self.n - 1
 
-    @property
+    @cached_property
     def levels(self) -> int:
         """Walked levels of a DCF key, before the leaf block."""
         return self.low_bits - LEAF_BITS
 
-    @property
+    @cached_property
     def coordinates(self) -> int:
         """Ring elements a camera sends for a face: the coordinates and the squared norm."""
         return self.dim + 1
 
-    @property
+    @cached_property
     def comparison_bytes(self) -> int:
         """Bytes of the correction words of one comparison (section 4)."""
         return 24 * self.levels + 32
 
-    @property
+    @cached_property
     def slot_match_bytes(self) -> int:
         """Bytes of one slot in a match chunk."""
         return self.places * self.comparison_bytes
 
-    @property
+    @cached_property
     def slot_prepare_bytes(self) -> int:
         """Bytes of one slot in a prepare chunk (P1's file only)."""
         return 16 * (self.coordinates + self.places)
 
     def digest(self) -> bytes:
         """32 bytes that name these parameters in every header and transcript."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> bytes:
         return digest("parameters", PROTOCOL_VERSION, *asdict(self).values())
 
     def to_map(self) -> dict[str, int | str]:
