@@ -6,14 +6,13 @@ Protocol section 3 (Mint), encodings E2 to E5. No I/O, no randomness, no clock.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shared import dcf, prg, shares
+from shared import dcf, prg, shares, wide
 from shared.errors import FormatError
-from shared.kernels import compiled, helper
+from shared.kernels import compiled
 from shared.materialfile import CameraSeeds, PartySeeds
 from shared.params import Parameters
 from shared.secret import Secret
@@ -128,30 +127,17 @@ def _check(what: str, array: U8, shape: tuple[int, int]) -> None:
         raise FormatError(f"{what}: found shape {array.shape}, expected {shape} uint8, contiguous")
 
 
-@helper
-def _high_half(a: Any, b: Any) -> Any:
-    """High 64 bits of a product of two u64."""
-    half, low = np.uint64(32), np.uint64(0xFFFFFFFF)
-    a0, a1, b0, b1 = a & low, a >> half, b & low, b >> half
-    middle = a1 * b0 + (a0 * b0 >> half)
-    other = a0 * b1 + (middle & low)
-    return a1 * b1 + (middle >> half) + (other >> half)
-
-
 @compiled
 def _correct(alpha0: U64, alpha1: U64, share0: U64, share1: U64, mac0: U64, mac1: U64) -> None:
     """m^1 = (alpha^0 + alpha^1)(x^0 + x^1) - m^0 mod 2^128, for every slot and element."""
     for i in range(mac1.shape[0]):
-        a = alpha0[i, 0] + alpha1[i, 0]
-        a_high = alpha0[i, 1] + alpha1[i, 1] + np.uint64(a < alpha0[i, 0])
+        low, high = wide.add(alpha0[i, 0], alpha0[i, 1], alpha1[i, 0], alpha1[i, 1])
         for j in range(mac1.shape[1]):
-            x = share0[i, j, 0] + share1[i, j, 0]
-            x_high = share0[i, j, 1] + share1[i, j, 1] + np.uint64(x < share0[i, j, 0])
-            low = a * x
-            high = _high_half(a, x) + a * x_high + a_high * x
-            m = mac0[i, j, 0]
-            mac1[i, j, 0] = low - m
-            mac1[i, j, 1] = high - mac0[i, j, 1] - np.uint64(low < m)
+            x, y = wide.add(share0[i, j, 0], share0[i, j, 1], share1[i, j, 0], share1[i, j, 1])
+            x, y = wide.mul(low, high, x, y)
+            x, y = wide.sub(x, y, mac0[i, j, 0], mac0[i, j, 1])
+            mac1[i, j, 0] = x
+            mac1[i, j, 1] = y
 
 
 @compiled
