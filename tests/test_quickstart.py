@@ -35,7 +35,7 @@ def commands() -> str:
             free = stack.enter_context(socket.socket())
             free.bind(("127.0.0.1", 0))
             script = script.replace(f":{port}", f":{free.getsockname()[1]}")
-    return "trap 'kill $(jobs -p) 2>/dev/null' EXIT\n" + script
+    return "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n" + script
 
 
 def put_photos(folder: Path) -> None:
