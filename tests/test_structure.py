@@ -175,3 +175,17 @@ def test_every_link_of_a_page_resolves(page: Path) -> None:
         if not aim.exists() or (anchor and anchor not in headings(aim)):
             broken.append(target)
     assert broken == []
+
+
+TEST_NAMES = {
+    node.name
+    for path in (ROOT / "tests").rglob("test_*.py")
+    for node in ast.walk(parsed(path))
+    if isinstance(node, ast.FunctionDef)
+}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_test_that_a_page_names_exists(page: Path) -> None:
+    named = set(re.findall(r"`(test_\w+)`", page.read_text(encoding="utf-8")))
+    assert named - TEST_NAMES == set()
