@@ -107,6 +107,10 @@ class PartyConfig(Config):
     chunk_cache_mib: int = Field(
         default=256, ge=1, description="Memory for decrypted material chunks, in MiB."
     )
+    metrics_listen: str = Field(
+        default="",
+        description="host:port for Prometheus metrics, e.g. 127.0.0.1:9702; empty: none.",
+    )
     open_ahead_seconds: float = Field(
         default=3600.0,
         ge=0,

@@ -372,6 +372,7 @@ class FollowSession(WindowSession):
         self._openings[(settled.session, settled.number)] = opening
         del self._batches[message.batch]
         self.settle(settled, moment)
+        self.count_latency(batch.held, moment)
 
     def _settled(self, message: Ping) -> None:
         """P0 has these openings: they need not be kept."""

@@ -371,6 +371,7 @@ class LeadSession(WindowSession):
         verified: Verified = batch.state.receive(message)
         del self._batches[verified.header.batch]
         self.settle(batch.settled, moment)
+        self.count_latency(batch.held, moment)
 
     def _abandon_batch(self, batch: _Batch, moment: Moment) -> None:
         name = batch_name(batch.state.header.session, batch.state.header.batch)

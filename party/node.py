@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -16,6 +17,7 @@ from party.config import PartyConfig
 from party.counters import WireCounters
 from party.events import EventStore
 from party.journal import PartyJournal
+from party.latency import LatencyCounts
 from party.outbox import Limits, Outbox
 from party.places import Entry
 from party.session import Moment, WindowSession
@@ -47,6 +49,10 @@ from shared.messages import (
 from shared.params import Parameters
 from shared.roles import RoleFolder
 from shared.transport import Connection, Listener, Poller, Transport
+from shared.windowkeys import destroy_ended_window_keys
+
+if TYPE_CHECKING:
+    from party.metrics import PartyMetrics
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +62,7 @@ _IDLE_MS = 5
 _ROUND_PEER = 256
 _ROUND_CAMERA = 64
 _SECOND = 1.0
+_KEY_CHECK_SECONDS = 60.0
 _ACK_SECONDS = 0.02
 _MAX_MESSAGE = 80 << 20
 _CAMERA_QUEUE = 1_000
@@ -108,8 +115,10 @@ class PartyNode:
         self._refused_files: set[Path] = set()
         self._acks = _Acks()
         self._next_second = 0.0
+        self._next_key_check = 0.0
         self._fatal: TwokeyError | None = None
         self._rate = (0.0, 0)
+        self._latency = LatencyCounts()  # of windows that have ended
         self.journal = PartyJournal(role.state / "journal.sqlite")
         try:
             self.events = EventStore(role.state / EVENTS_FILE, role.state / LINES_FILE)
@@ -127,6 +136,7 @@ class PartyNode:
                     config.chunk_cache_mib << 20,
                 )
                 self._listen(peer.curve_key)
+                self._metrics = _metrics(config.metrics_listen)
             except BaseException:
                 self.events.close()
                 raise
@@ -198,6 +208,8 @@ class PartyNode:
         for session in self._sessions.values():
             for held in session.sets.values():
                 held.close()
+        if self._metrics is not None:
+            self._metrics.close()
         self._transport.close()
         self.events.close()
         self.journal.close()
@@ -378,8 +390,14 @@ class PartyNode:
 
     def _open_windows(self, moment: Moment) -> None:
         for window, files in find_files(self.config.material, self._known_files).items():
-            usable = [f for f in files if f.path not in self._refused_files]
-            if window in self._sessions or not usable:
+            if window in self._sessions:
+                continue
+            usable = [
+                f
+                for f in files
+                if f.path not in self._refused_files and not self._removed(f, moment)
+            ]
+            if not usable:
                 continue
             start = usable[0].header.window.start_ms
             if start - moment.wall_ms > self.config.open_ahead_seconds * 1000:
@@ -404,7 +422,14 @@ class PartyNode:
             )
 
     def _end_windows(self, moment: Moment) -> None:
-        grace = (self.limits.clock_tolerance + self.limits.confirm_deadline) * 1000
+        grace = self._grace_ms()
+        if moment.seconds >= self._next_key_check:
+            self._next_key_check = moment.seconds + _KEY_CHECK_SECONDS
+            try:
+                for ended in destroy_ended_window_keys(self._state, round(moment.wall_ms - grace)):
+                    log.info("window %s has ended; its key is destroyed", ended)
+            except TwokeyError as error:
+                log.error("%s", error)
         for window, session in list(self._sessions.items()):
             if session.closed is not None:
                 self._opener.end(window, [])
@@ -413,8 +438,24 @@ class PartyNode:
             session.close("the window has ended", moment)
             self._opener.end(window, self._files.pop(window, []))
             self.journal.forget_window(window)
+            self._latency.include(session.latency)
             del self._sessions[window]
             log.info("window %s has ended; its key and material are destroyed", window)
+
+    def _removed(self, found: FoundFile, moment: Moment) -> bool:
+        """Removes a file whose window ended while this process did not run; nothing else.
+
+        Nobody has verified its header: what that says about a window decides about this file only.
+        """
+        if found.header.window.end_ms + self._grace_ms() >= moment.wall_ms:
+            return False
+        found.path.unlink(missing_ok=True)
+        log.info("%s: its window has ended, it is removed", found.path)
+        return True
+
+    def _grace_ms(self) -> float:
+        """How long after a window's end its last batches may still be confirmed."""
+        return (self.limits.clock_tolerance + self.limits.confirm_deadline) * 1000
 
     def _reload_watchlist(self, moment: Moment) -> None:
         try:
@@ -445,6 +486,22 @@ class PartyNode:
         write_atomic(
             self._state / STATUS_FILE, orjson.dumps(status), "status", mode=PUBLIC, replace=True
         )
+        if self._metrics is not None:
+            latency = LatencyCounts()
+            for counts in (self._latency, *(s.latency for s in self._sessions.values())):
+                latency.include(counts)
+            self._metrics.update(status, latency)
+
+
+def _metrics(address: str) -> PartyMetrics | None:
+    """Served at this address; without one the library is not even loaded."""
+    if not address:
+        return None
+    from party.metrics import PartyMetrics
+
+    metrics = PartyMetrics()
+    metrics.serve(address)
+    return metrics
 
 
 class _WatchedList:

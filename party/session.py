@@ -17,6 +17,7 @@ from party.batches import Settled, check_name
 from party.events import EventStore
 from party.intake import HeldFaces, Intake, parse_faces
 from party.journal import BatchOutcome, Count, PartyJournal, PlaceBinding
+from party.latency import LatencyCounts
 from party.matching import BatchHeader, TagPart, TagShares
 from party.material import PartySet
 from party.outbox import Limits, Outbox
@@ -102,6 +103,7 @@ class WindowSession:
         self.table = PlaceTable(self.params, spec.name, 0, {})
         self.peer_clock_offset_ms = 0
         self.matched_faces = 0
+        self.latency = LatencyCounts()
         self.mismatch: HeaderMismatch | None = None
         self.draining = False
         self._shared_sets: set[bytes] = set()
@@ -212,6 +214,10 @@ class WindowSession:
             "faces_unresolved": self.unresolved,
             "batches_in_flight": self.in_flight,
             "peer_clock_offset_ms": self.peer_clock_offset_ms,
+            "counts": {
+                count.name.lower(): value
+                for count, value in self.journal.counts(self.spec.name).items()
+            },
             "cameras": cameras,
         }
 
@@ -428,6 +434,11 @@ class WindowSession:
         self.matched_faces += settled.faces
         for run in settled.runs:
             self._finish(run, VERIFIED)
+
+    def count_latency(self, batch: Sequence[HeldFaces], moment: Moment) -> None:
+        """How long the faces of a batch that is verified now were held."""
+        faces = [held.run.length for held in batch]
+        self.latency.add([held.since for held in batch], faces, moment.seconds)
 
     def burn(self, runs: Sequence[Run], reason: str, *, tell: bool = True) -> None:
         """Burns slots for ever, durably, with the faces held in them; tells peer and cameras."""
