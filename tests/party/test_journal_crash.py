@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -30,6 +33,7 @@ from tests.party import journal_child
 from tests.party.journal_child import BOOT, SET, STEPS
 
 ROOT = Path(__file__).parents[2]
+MEMORY = Path("/dev/shm")  # fast; what reaches a disk is modelled here
 FIRST_TWO = slice(0, 2)
 
 
@@ -154,7 +158,7 @@ def _copy(path: Path, image: Path) -> None:
         shutil.copy(f"{path}{suffix}", f"{image}{suffix}")
 
 
-SLOTS, PLACES = 12, 3
+SLOTS, PLACES = 24, 3
 ONE = SetInfo(SetName(bytes(16), "w", "camera"), SLOTS)
 runs = st.integers(0, SLOTS - 1).flatmap(
     lambda first: st.tuples(st.just(first), st.integers(1, min(4, SLOTS - first)))
@@ -170,7 +174,9 @@ class JournalMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp(prefix="journal"))
+        self.folder = Path(
+            tempfile.mkdtemp(prefix="journal", dir=MEMORY if MEMORY.is_dir() else None)
+        )
         self.lives = 0
         self.boot = 0
         self.names = 0
@@ -186,10 +192,21 @@ class JournalMachine(RuleBasedStateMachine):
     def open(self) -> None:
         self.path = self.folder / f"life{self.lives}"
         self.journal = PartyJournal(self.path, boot_id=f"boot {self.boot}")
+        database = self.journal._db
+        plain = database.transaction
+
+        @contextmanager
+        def watched(*, durable: bool) -> Iterator[sqlite3.Connection]:
+            with plain(durable=durable) as connection:
+                yield connection
+            if durable:
+                self.keep_image()
+
+        database.transaction = watched  # type: ignore[method-assign]
         self.keep_image()
 
     def keep_image(self) -> None:
-        """After a durable write: this much survives a power cut."""
+        """What is there now survives a power cut;"""
         _copy(self.path, self.folder / "stored")
 
     def name(self) -> bytes:
@@ -200,7 +217,27 @@ class JournalMachine(RuleBasedStateMachine):
     def register(self) -> None:
         self.journal.register_sets([ONE])
         self.journal.bind_places("w", [PlaceBinding(p, bytes([p]) * 32, "x") for p in range(3)])
-        self.keep_image()
+
+    @rule(span=runs, chosen=places)
+    def prepare_and_pass(self, span: tuple[int, int], chosen: list[int]) -> None:
+        running = set(self.checks)
+        self.prepare(span, chosen)
+        for name in set(self.checks) - running:
+            self.pass_or_fail(name, passes=True)
+
+    @precondition(lambda self: self.opened)
+    @rule(data=st.data())
+    def prepare_what_was_opened(self, data: st.DataObject) -> None:
+        slot, place = data.draw(st.sampled_from(sorted(self.opened)))
+        with pytest.raises(SlotReused):
+            self.journal.mark_in_prepare(self.name(), [Run(ONE.set_id, slot, 1)], [place])
+
+    @precondition(lambda self: self.revealed)
+    @rule(data=st.data())
+    def reveal_what_was_revealed(self, data: st.DataObject) -> None:
+        slot = data.draw(st.sampled_from(sorted(self.revealed)))
+        with pytest.raises(SlotReused):
+            self.journal.mark_revealed(self.name(), [Run(ONE.set_id, slot, 1)])
 
     @rule(span=runs, chosen=places)
     def prepare(self, span: tuple[int, int], chosen: list[int]) -> None:
@@ -216,7 +253,7 @@ class JournalMachine(RuleBasedStateMachine):
             assert not allowed
             return
         assert allowed
-        self.keep_image()
+        assert not pairs & self.opened
         self.opened |= pairs
         self.checks[name] = (*span, chosen)
         self.states[slots] = SlotState.IN_PREPARE
@@ -224,7 +261,9 @@ class JournalMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.checks)
     @rule(data=st.data(), passes=st.booleans())
     def end_check(self, data: st.DataObject, passes: bool) -> None:
-        name = data.draw(st.sampled_from(sorted(self.checks)))
+        self.pass_or_fail(data.draw(st.sampled_from(sorted(self.checks))), passes)
+
+    def pass_or_fail(self, name: bytes, passes: bool) -> None:
         first, length, chosen = self.checks.pop(name)
         burned = self.states[first : first + length] == SlotState.BURNED
         state = SlotState.PREPARED if passes else SlotState.BURNED
@@ -238,14 +277,18 @@ class JournalMachine(RuleBasedStateMachine):
                 self.passed.update({(slot, place): 100 * slot + place for place in chosen})
         else:
             self.journal.fail_check(name)
-        self.keep_image()
         self.states[first : first + length] = np.where(burned, SlotState.BURNED, state)
 
-    @rule(limit=st.integers(1, SLOTS + 2))
+    @rule(limit=st.sampled_from([SLOTS // 2, SLOTS - 1, SLOTS + 2]))
     def reserve(self, limit: int) -> None:
         self.journal.reserve_reveal({ONE.set_id: limit})
-        self.keep_image()
         self.reserved = max(self.reserved, min(limit, SLOTS))
+
+    @precondition(lambda self: (self.states[: self.reserved] == SlotState.PREPARED).any())
+    @rule(data=st.data())
+    def reveal_ready(self, data: st.DataObject) -> None:
+        ready = np.flatnonzero(self.states[: self.reserved] == SlotState.PREPARED).tolist()
+        self.reveal((data.draw(st.sampled_from(ready)), 1))
 
     @rule(span=runs)
     def reveal(self, span: tuple[int, int]) -> None:
@@ -281,24 +324,20 @@ class JournalMachine(RuleBasedStateMachine):
             return
         verified = how == "verified"
         self.journal.finish(name, BatchOutcome.VERIFIED if verified else BatchOutcome.BURNED)
-        if not verified:
-            self.keep_image()
         kept = self.states[first : first + length] == SlotState.BURNED
         state = SlotState.DONE if verified else SlotState.BURNED
         self.states[first : first + length] = np.where(kept, SlotState.BURNED, state)
         del self.batches[name]
 
-    @rule(span=runs)
-    def burn(self, span: tuple[int, int]) -> None:
-        self.journal.burn([Run(ONE.set_id, *span)])
-        self.keep_image()
-        self.states[span[0] : sum(span)] = SlotState.BURNED
+    @rule(slot=st.integers(0, SLOTS - 1))
+    def burn(self, slot: int) -> None:
+        self.journal.burn([Run(ONE.set_id, slot, 1)])
+        self.states[slot] = SlotState.BURNED
 
-    @rule(prepared=st.integers(0, SLOTS), revealed=st.integers(0, SLOTS))
+    @rule(prepared=st.integers(0, 4), revealed=st.integers(0, 4))
     @precondition(lambda self: not self.checks and not self.batches)
     def meet_peer(self, prepared: int, revealed: int) -> None:
         self.journal.raise_high_water({ONE.set_id: HighWater(prepared, revealed)})
-        self.keep_image()
         opened = {slot for slot, _ in self.opened}
         for slot in range(SLOTS):
             unknown = slot < prepared and slot not in opened
@@ -364,6 +403,9 @@ class JournalMachine(RuleBasedStateMachine):
     def the_journal_agrees(self) -> None:
         if not self.journal.known_sets():
             return
+        mark = self.journal.high_water_marks("w")[ONE.set_id]
+        assert mark.prepared > max((slot for slot, _ in self.opened), default=-1)
+        assert mark.revealed > max(self.revealed, default=-1)
         assert self.journal.load_states(ONE.set_id).tolist() == self.states.tolist()
         ready = {slot for slot in range(SLOTS) if self.states[slot] == SlotState.PREPARED}
         found = {}
@@ -381,4 +423,4 @@ class JournalMachine(RuleBasedStateMachine):
 
 
 TestNothingIsUsedTwice = JournalMachine.TestCase
-TestNothingIsUsedTwice.settings = settings(max_examples=40, stateful_step_count=30)
+TestNothingIsUsedTwice.settings = settings(max_examples=50, stateful_step_count=40)
