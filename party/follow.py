@@ -174,20 +174,6 @@ class FollowSession(WindowSession):
         """P1 has none: it is final with Confirm0."""
         return 0
 
-    def evaluate_ahead(self, limit: int) -> bool:
-        """Evaluates faces before P0 asks for them; whether there was anything to do."""
-        if self.session is None or self.table.epoch == 0:
-            return False
-        done = 0
-        key = self.table.digest()
-        for held in self.intake:
-            if done >= limit:
-                return True
-            if held.tags_map != key and self.prepared_places(held.run):
-                self.evaluate(held, self.table)
-                done += held.run.length
-        return done > 0
-
     # -- session and places --------------------------------------------------------------
 
     def _welcome(self, found: Hello, moment: Moment) -> None:

@@ -60,6 +60,7 @@ EVENTS_FILE = "events.sqlite"
 LINES_FILE = "events.jsonl"
 _IDLE_MS = 5
 _ROUND_PEER = 256
+_AHEAD_FACES = 64
 _ROUND_CAMERA = 64
 _SECOND = 1.0
 _KEY_CHECK_SECONDS = 60.0
@@ -246,7 +247,7 @@ class PartyNode:
         self._write_status(moment, "stopped")
 
     def _work_ahead(self) -> bool:
-        return any(s.evaluate_ahead(self.limits.batch_faces) for s in self._sessions.values())
+        return any(s.evaluate_ahead(_AHEAD_FACES) for s in self._sessions.values())
 
     # -- messages in -----------------------------------------------------------------------
 
@@ -432,7 +433,7 @@ class PartyNode:
                 log.error("%s", error)
         for window, session in list(self._sessions.items()):
             if session.closed is not None:
-                self._opener.end(window, [])
+                self._opener.end(window, self._files.pop(window, []))
             if moment.wall_ms <= session.spec.end_ms + grace:
                 continue
             session.close("the window has ended", moment)

@@ -273,8 +273,18 @@ class WindowSession:
         raise NotImplementedError
 
     def evaluate_ahead(self, limit: int) -> bool:
-        """Evaluates up to `limit` held faces ahead of need; whether there were any."""
-        return False
+        """Evaluates up to `limit` held faces before they are asked for; whether there were any."""
+        if self.session is None or self.table.epoch == 0 or not self.table.entries:
+            return False
+        done = 0
+        key = self.table.digest()
+        for held in self.intake:
+            if done >= limit:
+                break
+            if held.tags_map != key and self.prepared_places(held.run):
+                self.evaluate(held, self.table)
+                done += held.run.length
+        return done > 0
 
     def settled_below(self) -> int:
         """All batches below this number are settled here."""

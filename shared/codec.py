@@ -120,15 +120,9 @@ class _Plan:
                 f"{self.cls.__name__}: found {len(plain)} fields and {len(raw)} raw frames, "
                 f"expected {len(self.plain)} and {len(self.raw)}"
             )
-        values = [
-            check(name, v) for (name, check), v in zip(self.plain, plain, strict=True)
-        ]
-        bodies = [
-            _raw(name, mark, v) for (name, mark), v in zip(self.raw, raw, strict=True)
-        ]
-        return self.cls(
-            *(bodies[i] if is_raw else values[i] for is_raw, i in self.order)
-        )
+        values = [check(name, v) for (name, check), v in zip(self.plain, plain, strict=True)]
+        bodies = [_raw(name, mark, v) for (name, mark), v in zip(self.raw, raw, strict=True)]
+        return self.cls(*(bodies[i] if is_raw else values[i] for is_raw, i in self.order))
 
 
 def unpack_canonical(data: Buffer, what: str) -> Any:
@@ -150,9 +144,7 @@ def unpack_canonical(data: Buffer, what: str) -> Any:
 
 
 def _frame_mark(hint: Any) -> Frame | None:
-    return next(
-        (m for m in getattr(hint, "__metadata__", ()) if isinstance(m, Frame)), None
-    )
+    return next((m for m in getattr(hint, "__metadata__", ()) if isinstance(m, Frame)), None)
 
 
 def _raw(name: str, mark: Frame, value: Any) -> Buffer:
@@ -204,9 +196,7 @@ def _exact_bytes(size: int) -> Callable[[str, Any], Any]:
 def _text(limit: int) -> Callable[[str, Any], Any]:
     def check(name: str, value: Any) -> str:
         if type(value) is not str or len(value) > limit or not value.isprintable():
-            raise FormatError(
-                f"{name}: expected printable text of at most {limit} characters"
-            )
+            raise FormatError(f"{name}: expected printable text of at most {limit} characters")
         return value
 
     return check

@@ -9,6 +9,9 @@ from typing import Annotated, NamedTuple
 
 from shared.codec import (
     RAW_LIMIT,
+    U8,
+    U32,
+    U64,
     AtMost,
     Buffer,
     Codec,
@@ -17,9 +20,6 @@ from shared.codec import (
     Name,
     Nonce,
     Text,
-    U8,
-    U32,
-    U64,
 )
 from shared.errors import FormatError
 
@@ -374,6 +374,4 @@ PARTY_CODEC = Codec(
         32: Ping,
     }
 )
-CAMERA_CODEC = Codec(
-    {40: CameraHello, 41: Welcome, 42: Faces, 43: FaceAck, 44: CameraRefused}
-)
+CAMERA_CODEC = Codec({40: CameraHello, 41: Welcome, 42: Faces, 43: FaceAck, 44: CameraRefused})
