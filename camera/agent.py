@@ -15,7 +15,14 @@ from camera.masking import Masker
 from camera.sets import OpenSet, SetStore
 from shared import errors
 from shared.codec import Buffer
-from shared.errors import MaterialExhausted, ProtocolViolation, SecurityError, TwokeyError
+from shared.errors import (
+    InputError,
+    MaterialExhausted,
+    ProtocolViolation,
+    QueueFull,
+    SecurityError,
+    TwokeyError,
+)
 from shared.messages import (
     BURNED,
     CAMERA_CODEC,
@@ -72,6 +79,7 @@ class CameraAgent:
         faces_per_message: int,
     ) -> None:
         self.set = opened
+        self._store = store
         self._journal = journal
         self._resend = resend_seconds
         self._size = faces_per_message
@@ -134,7 +142,15 @@ class CameraAgent:
             )
             frames = [bytes(frame) for frame in CAMERA_CODEC.encode(message)]
             ratchet = self._masker.state_for(first + len(part))
-            number = self._journal.append(set_id, first, len(part), frames, ratchet)
+            try:
+                number = self._journal.append(set_id, first, len(part), frames, ratchet)
+            except QueueFull:  # the same slots will be asked for again: back to the stored state
+                self._masker.close()
+                self._masker = self._store.masker(self.set)
+                raise
+            except BaseException:  # whether the slots are marked is known after a restart only
+                self.close()
+                raise
             now = time.monotonic()
             for link in self._links:
                 self._send(link, number, list(frames), now)
@@ -236,7 +252,9 @@ class CameraAgent:
             log.warning("P%d refuses: %s", link.party, text)
         link.refusal = text
         kind = getattr(errors, message.error, None)
-        if isinstance(kind, type) and issubclass(kind, SecurityError):
+        if not (isinstance(kind, type) and issubclass(kind, TwokeyError)):
+            self._fatal = ProtocolViolation(f"P{link.party} refuses: {text}")
+        elif issubclass(kind, SecurityError | InputError):
             self._fatal = kind(f"P{link.party} refuses: {message.detail}")
 
     def _resend_overdue(self, now: float) -> None:

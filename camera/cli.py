@@ -14,6 +14,7 @@ import orjson
 from camera.config import CameraConfig
 from shared import config
 from shared.cli import program, run
+from shared.errors import InputError
 from shared.keys import Role
 from shared.rolecommands import (
     config_option,
@@ -48,7 +49,12 @@ def init(folder: Path, name: str, p0_address: str | None, p1_address: str | None
 @cli.command("run")
 @config_option(CONFIG_FILE)
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--interval-ms", default=0, help="Video: the least time between frames taken.")
+@click.option(
+    "--interval-ms",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Video: the least time between frames taken.",
+)
 @click.option(
     "--start",
     help="Capture time of the first frame, e.g. 2026-11-20T08:00:00Z.  [default: now]",
@@ -67,6 +73,8 @@ def serve(
 
     settings = config.load(CameraConfig, config_path)
     start_ms = parse_time(start) if start else time.time_ns() // 1_000_000
+    if start_ms < 0:
+        raise InputError(f"--start {start}: expected a time after 1970")
     pictures = frames(source, start_ms, interval_ms)
     detector = Detector(settings.min_face, settings.probability)
     embedder = load_embedder(settings.model, settings.weights)
@@ -82,6 +90,7 @@ def serve(
         summary = runner.run(captured())
         result = {
             "frames": summary.frames,
+            "failed_frames": pipeline.counters.failed_frames,
             "faces": summary.faces,
             "out_of_range": summary.out_of_range,
             **runner.outcomes(),
@@ -90,8 +99,8 @@ def serve(
         click.echo(orjson.dumps(result).decode())
     else:
         click.echo(
-            f"{summary.frames} frames, {summary.faces} faces sent, "
-            f"{summary.out_of_range} out of range"
+            f"frames: {summary.frames}, faces sent: {summary.faces}, "
+            f"out of range: {summary.out_of_range}"
         )
 
 

@@ -8,9 +8,8 @@ from numpy.typing import NDArray
 from camera.ratchetfile import RatchetState
 from shared.fixedpoint import check_faces, face_input
 from shared.params import Parameters
-from shared.shares import Ratchet, low_limbs
+from shared.shares import RATCHET_BLOCK, Ratchet, low_limbs
 
-RATCHET_SLOTS = 64
 _STATE_BYTES = 32
 
 
@@ -42,11 +41,11 @@ class Masker:
 
     def state_for(self, slot: int) -> RatchetState | None:
         """Walks to this slot's ratchet block; the state to store, or None without a step."""
-        block = slot // RATCHET_SLOTS
+        block = slot // RATCHET_BLOCK
         if block == self._ratchets[0].block:
             return None
         for ratchet in self._ratchets:
-            ratchet.keys([block * RATCHET_SLOTS])
+            ratchet.keys([block * RATCHET_BLOCK])
         return self.state()
 
     def state(self) -> RatchetState:
@@ -65,7 +64,7 @@ def _blocks(first: int, length: int) -> list[tuple[int, int]]:
     parts = []
     start = first
     while start < first + length:
-        stop = min(first + length, (start // RATCHET_SLOTS + 1) * RATCHET_SLOTS)
+        stop = min(first + length, (start // RATCHET_BLOCK + 1) * RATCHET_BLOCK)
         parts.append((start, stop))
         start = stop
     return parts

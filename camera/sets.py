@@ -14,10 +14,16 @@ from camera.ratchetfile import RatchetState
 from shared.atomicfile import PRIVATE, read_small, write_atomic
 from shared.errors import FormatError, HeaderMismatch, TwokeyError
 from shared.keys import PublicIdentity
-from shared.materialfile import MaterialFile, read_header
+from shared.materialfile import CameraSeeds, MaterialFile, read_header
 from shared.params import Parameters
 from shared.sets import SetName
-from shared.windowkeys import Window, destroy_window_key, load_private_window_key
+from shared.windowkeys import (
+    Window,
+    destroy_ended_window_keys,
+    destroy_window_key,
+    load_private_window_key,
+    private_path,
+)
 
 log = logging.getLogger(__name__)
 _FIELDS = {"mint_id", "window", "start_ms", "end_ms", "camera", "slots", "parameters"}
@@ -61,34 +67,45 @@ class SetStore:
             )
         window = header.window
         known = self.sets.get(header.set_name().set_id())
-        if known is not None:  # a kill came between the adoption and this
-            self._forget_keys(window.id, path)
+        if known is not None and not private_path(self._state, window.id).exists():
+            path.unlink(missing_ok=True)  # a kill came before its end
             return known
         key = load_private_window_key(self._state, window.id, "camera", camera)
-        with MaterialFile.open(
-            path, dealer=dealer, window_key=key, params=header.params, camera=camera
-        ) as file:
-            name = file.header.set_name()
-            seeds = file.camera_seeds()
-            found = OpenSet(name, window, header.params, file.header.slots)
-            self._write(found)
-            state = seeds.ratchet0.reveal() + seeds.ratchet1.reveal()
-            self._journal.adopt_set(name, found.slots, RatchetState(0, state))
-        key.destroy()
-        self._forget_keys(window.id, path)
-        self.sets[found.set_id] = found
-        log.info("window %s: %d slots taken over", window, found.slots)
+        try:
+            with MaterialFile.open(
+                path, dealer=dealer, window_key=key, params=header.params, camera=camera
+            ) as file:
+                header = file.header  # the verified one
+                found = OpenSet(header.set_name(), header.window, header.params, header.slots)
+                if known is None:
+                    self._keep(found, file.camera_seeds())
+        finally:
+            key.destroy()
+        self._forget_former(found)
+        destroy_window_key(self._state, found.window.id)
+        path.unlink(missing_ok=True)
         return found
 
-    def adopt_all(self, folder: Path, dealer: PublicIdentity, camera: str, model: str) -> None:
-        """Takes over every new file in a folder; one that is not acceptable is reported."""
-        if not folder.is_dir():
-            return
+    def adopt_all(
+        self, folder: Path, dealer: PublicIdentity, camera: str, model: str, wall_ms: int
+    ) -> TwokeyError | None:
+        """Takes over every new file in a folder; one that is not acceptable is reported.
+
+        A file whose window has ended is removed. Returns the first error, for a caller that has
+        no set in the end.
+        """
+        first: TwokeyError | None = None
         for path in sorted(folder.rglob("*.tkm")):
             try:
-                self.adopt(path, dealer, camera, model)
+                if read_header(path).header.window.end_ms <= wall_ms:
+                    path.unlink()
+                    log.info("%s: its window has ended, it is removed", path)
+                else:
+                    self.adopt(path, dealer, camera, model)
             except TwokeyError as error:
                 log.error("%s", error)
+                first = first or error
+        return first
 
     def current(self, wall_ms: int) -> OpenSet | None:
         """The set of the window that runs now."""
@@ -102,17 +119,40 @@ class SetStore:
         return Masker(found.params, self._journal.ratchet(found.set_id))
 
     def forget_ended(self, wall_ms: int) -> None:
-        """Sets of windows that have ended: messages dropped, ratchets erased."""
-        for set_id, found in list(self.sets.items()):
+        """Windows that have ended: messages dropped, ratchets erased, window keys destroyed."""
+        for found in list(self.sets.values()):
             if wall_ms >= found.window.end_ms:
-                self._journal.forget_set(set_id)
-                self._path(found.name).unlink(missing_ok=True)
-                del self.sets[set_id]
+                self._forget(found, "has ended")
+        for window in destroy_ended_window_keys(self._state, wall_ms):
+            log.info("window %s has ended; its key is destroyed", window)
 
-    def _forget_keys(self, window: str, path: Path) -> None:
-        """Whatever could open the adopted file again: its recipient key, and the file itself."""
-        destroy_window_key(self._state, window)
-        path.unlink(missing_ok=True)
+    def _keep(self, found: OpenSet, seeds: CameraSeeds) -> None:
+        self._write(found)
+        state = seeds.ratchet0.reveal() + seeds.ratchet1.reveal()
+        self._journal.adopt_set(found.name, found.slots, RatchetState(0, state))
+        self.sets[found.set_id] = found
+        log.info("window %s: %d slots taken over", found.window, found.slots)
+
+    def _forget_former(self, found: OpenSet) -> None:
+        """Sets of the same window from earlier minting attempts: no party uses them any more."""
+        for other in list(self.sets.values()):
+            if other.window.id == found.window.id and other != found:
+                self._forget(other, "was minted anew")
+
+    def _forget(self, found: OpenSet, why: str) -> None:
+        faces = sum(
+            message.length for message in self._journal.pending() if message.set_id == found.set_id
+        )
+        if faces:
+            log.warning(
+                "window %s %s: %d faces that not both parties acknowledged are dropped",
+                found.window.id,
+                why,
+                faces,
+            )
+        self._journal.forget_set(found.set_id)
+        self._path(found.name).unlink(missing_ok=True)
+        del self.sets[found.set_id]
 
     def _path(self, name: SetName) -> Path:
         return self._state / f"set-{name.set_id().hex()}.json"

@@ -254,6 +254,21 @@ def destroy_window_key(state: Path, window_id: str) -> bool:
     return destroy_file(private_path(state, window_id), "window key")
 
 
+def destroy_ended_window_keys(state: Path, wall_ms: int) -> list[str]:
+    """Destroys the private halves of all windows that have ended by then; their ids.
+
+    Also of windows that never got any material. Raises what `load_private_window_key` raises.
+    """
+    ended = []
+    for path in sorted((state / KEY_FOLDER).glob("*.key")):
+        key, _ = _read_private(path)
+        key.destroy()
+        if key.window.end_ms <= wall_ms:
+            destroy_file(path, "window key")
+            ended.append(key.window.id)
+    return ended
+
+
 def _read_private(path: Path) -> tuple[PrivateWindowKey, bytes]:
     where = f"window key {path}"
     document = documents.Document(
