@@ -38,6 +38,7 @@ from party.eventrows import (
 )
 from party.linefile import LineFile
 from shared.database import Database
+from shared.errors import ResourceError
 from shared.intervals import Intervals
 from shared.messages import Run, pack_runs, unpack_runs
 from shared.sets import SetName
@@ -98,8 +99,10 @@ class EventStore:
             self._next: int = meta.get("next", 1)
             self._lines = LineFile(lines)
             last = self._lines.last_sequence()
-            # An empty file was moved away by an operator: its lines are not to be repeated.
-            self._written: int = meta.get("written", 0) if last is None else last
+            if last is None:
+                # A new file in place of one that was moved away: its lines are not repeated.
+                last = 0 if meta.get("inode") == self._lines.inode else meta.get("written", 0)
+            self._written: int = last
             self._catch_up()
         except BaseException:
             self._db.close()
@@ -108,10 +111,16 @@ class EventStore:
     def close(self) -> None:
         """Durable. Closing twice is no error."""
         with self._db.lock:
-            if self._db.usable:
-                self.sync()
+            try:
+                if self._db.usable:
+                    with self._db.transaction(durable=True) as connection:
+                        self._save_meta(connection, self._next)
+                    self._lines.sync()
+            except ResourceError as error:
+                _log.warning("events: the last lines are checked at the next start: %s", error)
+            finally:
                 self._lines.close()
-            self._db.close()
+                self._db.close()
 
     def __enter__(self) -> Self:
         return self
@@ -300,7 +309,7 @@ class EventStore:
     def _save_meta(self, connection: sqlite3.Connection, following: int) -> None:
         connection.executemany(
             "INSERT OR REPLACE INTO meta VALUES (?,?)",
-            (("next", following), ("written", self._written)),
+            (("next", following), ("written", self._written), ("inode", self._lines.inode)),
         )
 
     def _tell(self, lines: list[str]) -> None:

@@ -14,6 +14,7 @@ from shared.errors import FormatError
 
 _TAIL = 16 << 20  # where the last whole line is looked for
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+_BEGINNING = b'{"sequence":'
 _KIND = "event lines"
 _log = logging.getLogger(__name__)
 
@@ -30,10 +31,8 @@ class LineFile:
         self._open()
 
     def last_sequence(self) -> int | None:
-        """The number of the last whole line, None in an empty file; cuts off what follows it."""
+        """The number of the last whole line, None where there is none; cuts off what follows."""
         size = os.fstat(self._handle).st_size
-        if size == 0:
-            return None
         start = max(0, size - _TAIL)
         tail = os.pread(self._handle, size - start, start)
         end = len(tail)
@@ -42,10 +41,15 @@ class LineFile:
             if sequence is not None:
                 os.ftruncate(self._handle, start + end + 1)
                 return sequence
-        if start == 0 and b"\n" not in tail and tail.startswith(b'{"sequence":'):
-            os.ftruncate(self._handle, 0)  # the first line ever, cut short
+        if b"\n" not in tail and tail[: len(_BEGINNING)] == _BEGINNING[: len(tail)]:
+            os.ftruncate(self._handle, 0)  # the first line, cut short
             return None
         raise FormatError(f"{_KIND} {self._path}: found no event at its end")
+
+    @property
+    def inode(self) -> int:
+        """Tells this file from one that was put in its place."""
+        return os.fstat(self._handle).st_ino
 
     def append(self, lines: Sequence[str]) -> bool:
         """Whether all lines were written; if not, none was, and a warning is logged."""
