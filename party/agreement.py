@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from party.journal import JournalIdentity, PartyJournal
 from party.material import PartySet
 from party.slots import HighWater, SetLedger
-from shared.errors import HeaderMismatch
+from shared.errors import HeaderMismatch, ProtocolViolation
 from shared.hashing import digest
 from shared.intervals import Intervals
 from shared.messages import Hello, Run, SetMark, pack_runs, unpack_runs
@@ -78,6 +78,8 @@ def check_hello(owner: WindowSession, found: Hello, wall_ms: int) -> None:
             f"window {window}: the peer has parameters {found.params.hex()[:16]}, "
             f"expected {owner.params.digest().hex()[:16]}"
         )
+    if found.generation >= 1 << 63:
+        raise ProtocolViolation(f"window {window}: the peer's journal has an impossible age")
     offset = abs(found.clock_ms - wall_ms) / 1000
     if offset > owner.limits.clock_tolerance:
         raise HeaderMismatch(

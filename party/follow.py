@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import OrderedDict
+from collections.abc import Set
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from party.agreement import SessionState, check_hello, remember, session_id
+from party.agreement import SessionState, check_hello, session_id
 from party.batches import Settled, batch_name, check_name, settled_batch
 from party.intake import HeldFaces
 from party.journal import BatchOutcome, Count
-from party.matching import P1Revealed, reveal_p1
+from party.matching import BatchHeader, P1Revealed, reveal_p1
 from party.places import PlaceTable, accept
 from party.prepare import CheckHeader, P1Answered, P1Judged, answer_p1
-from party.session import Moment, WindowSession, approved_bytes, split_digests
-from shared.errors import HeaderMismatch, PeerVanished, ProtocolViolation, SlotReused
+from party.session import Moment, WindowSession, split_digests
+from shared.errors import (
+    HeaderMismatch,
+    PeerVanished,
+    ProtocolViolation,
+    SlotReused,
+    TwokeyError,
+)
 from shared.messages import (
     Approved,
     Confirm0,
@@ -37,6 +45,8 @@ from shared.messages import (
 )
 
 log = logging.getLogger(__name__)
+_FORMER_MAPS = 16
+_MOST_NUMBERS = 1 << 63
 
 
 @dataclass(slots=True)
@@ -53,6 +63,14 @@ class _Batch:
     deadline: float
 
 
+@dataclass(slots=True)
+class _Agreed:
+    """A place map that P0 may use; until: seconds, once another one follows."""
+
+    table: PlaceTable
+    until: float
+
+
 class FollowSession(WindowSession):
     """P1 of one window."""
 
@@ -61,7 +79,7 @@ class FollowSession(WindowSession):
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self._state: SessionState | None = None
-        self._tables: dict[bytes, PlaceTable] = {}
+        self._tables: dict[bytes, _Agreed] = {}
         self._checks: OrderedDict[int, _Check] = OrderedDict()
         self._batches: OrderedDict[int, _Batch] = OrderedDict()
         self._announce: list[HeldFaces] = []
@@ -69,7 +87,10 @@ class FollowSession(WindowSession):
         self._next_check = 0
         self._next_batch = 0
         self._entry_since: dict[bytes, float] = {}
+        self._placed_since: dict[bytes, float] = {}
+        self._removed: set[bytes] = set()
         self._map_due: float | None = None
+        self._recovered: list[Settled] = []
         for pending in self.journal.pending():
             if pending.opening is not None and pending.context:
                 settled = Settled.decode(pending.context)
@@ -80,6 +101,7 @@ class FollowSession(WindowSession):
                         pending.opening[:32],
                         pending.opening[32:],
                     )
+                    self._recovered.append(settled)
 
     # -- what the base asks --------------------------------------------------------------
 
@@ -87,7 +109,7 @@ class FollowSession(WindowSession):
         """Tells P0 what is held, and keeps the deadlines."""
         if self.session is None:
             return
-        if self._announce:
+        if self._announce and not self.draining:
             self._tell_held()
         for check in self._checks.values():
             if moment.seconds > check.deadline:
@@ -98,7 +120,11 @@ class FollowSession(WindowSession):
         if self._map_due is not None and moment.seconds > self._map_due:
             self._map_due = None
             raise PeerVanished("P0 proposed no place map for our watchlist in time")
-        self._overdue_faces(moment)
+
+    def every_second(self, moment: Moment) -> None:
+        """Faces and entries that P0 left out, entries that it lacks."""
+        self.overdue_faces(moment.seconds - self.limits.face_deadline, "P0 never matched")
+        self.overdue_approvals(moment)
         self._overdue_entries(moment)
 
     def on_message(self, message: PartyMessage, moment: Moment) -> None:
@@ -129,24 +155,31 @@ class FollowSession(WindowSession):
         """P0 is told at the end of this round; the evaluation is done ahead where it can be."""
         self._announce.append(held)
 
-    def on_watchlist(self, moment: Moment) -> None:
-        """P0 is to propose a new place map."""
-        if self.session is not None:
-            self.send(Approved(self.session, approved_bytes(self.entries)))
-            own = {entry.digest for entry in self.entries}
-            if any(e.digest not in own for e in self.table.entries.values()):
-                self._map_due = moment.seconds + self.limits.confirm_deadline
+    def on_watchlist(self, removed: Set[bytes], moment: Moment) -> None:
+        """P0 is to propose a new place map, soon if an entry has gone from ours."""
+        own = {entry.digest for entry in self.entries}
+        self._removed = (self._removed | removed) - own
+        if any(e.digest not in own for e in self.table.entries.values()):
+            self._map_due = self._map_due or moment.seconds + self.limits.confirm_deadline
 
-    def abandon(self, moment: Moment) -> bool:
+    def recover(self, moment: Moment) -> None:
+        """What passed its check when the process ended is told, and offered to P0 again."""
+        for settled in self._recovered:
+            ledgers = [(self.ledger(run.set_id), run) for run in settled.runs]
+            if all(ledger.done.covers(run.first, run.length) for ledger, run in ledgers):
+                self.events.record(settled.event_batch(self.spec.name, moment.wall_ms))
+            else:
+                self.settle(settled, moment)
+        self._recovered = []
+
+    def abandon(self, reason: str, moment: Moment) -> bool:
         """Whatever has shown a value and is not verified is burned."""
         in_flight = bool(self._checks or self._batches)
         for check in self._checks.values():
-            header = check.state.header
-            self.journal.fail_check(check_name(header.session, header.check))
-            self.burn(header.runs, "the check did not pass", tell=False)
+            self.burn_check(check.state.header, f"the check did not pass: {reason}")
         for batch in self._batches.values():
             self.journal.finish(batch.settled.batch_id, BatchOutcome.BURNED)
-            self.lost_in_batch(batch.held, "the peer vanished")
+            self.lost_in_batch(batch.held, reason)
         self._checks.clear()
         self._batches.clear()
         self._tables.clear()
@@ -185,11 +218,7 @@ class FollowSession(WindowSession):
         self.drop("P0 began a new session", moment)
         if self.closed is not None:
             return
-        burned = remember(self, found)
-        if burned:
-            log.warning(
-                "window %s: %d runs burned for the peer's marks", self.spec.name, len(burned)
-            )
+        self.take_marks(found)
         nonce = self.outbox.random(16)
         answer = self.hello(nonce, found.nonce, moment)
         state = SessionState(
@@ -200,9 +229,8 @@ class FollowSession(WindowSession):
         self._state = state
         self.table = PlaceTable(self.params, self.spec.name, 0, {})
         self._tables = {}
+        self._removed = set()
         self._announce = list(self.intake)
-        for held in self._announce:
-            held.since = moment.seconds
         self.send(answer)
         for opening in self._openings.values():
             self.send(opening)
@@ -212,37 +240,45 @@ class FollowSession(WindowSession):
             raise ProtocolViolation(
                 f"place map: found epoch {message.epoch} after {self.table.epoch}"
             )
+        if any(binding.entry in self._removed for binding in message.bindings):
+            return  # it crossed our word that the entry is gone, another one will follow
         entries = accept(self.params, self.bound, self.entries, message.bindings)
         table = PlaceTable(self.params, self.spec.name, message.epoch, entries)
         self.bind(table)
         self.adopt(table)
-        # What P0 sent before it read our agreement still names the former map.
-        last = list(self._tables.values())[-1:]
-        self._tables = {one.digest(): one for one in (*last, table)}
+        # What P0 sends before it reads our agreement still names a former map, for a while.
+        until = moment.seconds + self.limits.confirm_deadline
+        for agreed in self._tables.values():
+            agreed.until = min(agreed.until, until)
+        if len(self._tables) >= _FORMER_MAPS:
+            raise ProtocolViolation(f"place map: {len(self._tables)} maps that P0 has not used")
+        self._tables[table.digest()] = _Agreed(table, math.inf)
         self._map_due = None
         now_bound = {entry.digest for entry in entries.values()}
         self._entry_since = {
             digest: since for digest, since in self._entry_since.items() if digest not in now_bound
         }
+        self._placed_since = {
+            digest: self._placed_since.get(digest, moment.seconds) for digest in now_bound
+        }
         self.send(PlaceMapAgreed(self.session or b"", message.epoch, table.digest()))
 
-    def _table_named(self, place_map: bytes) -> PlaceTable:
-        table = self._tables.get(place_map)
-        if table is None:
-            raise HeaderMismatch("the peer's place map is not one that was agreed")
-        if place_map == self.table.digest():
-            self._tables = {place_map: table}
-        return table
+    def _table_named(self, place_map: bytes, moment: Moment) -> PlaceTable:
+        """The agreed map of this digest; those agreed before it are not valid any more."""
+        agreed = self._tables.get(place_map)
+        if agreed is None or moment.seconds > agreed.until:
+            raise HeaderMismatch("the peer's place map is not one that is agreed")
+        epoch = agreed.table.epoch
+        self._tables = {d: one for d, one in self._tables.items() if one.table.epoch >= epoch}
+        return agreed.table
 
     # -- prepare -------------------------------------------------------------------------
 
     def _prep0(self, message: Prep0, moment: Moment) -> None:
-        table = self._table_named(message.place_map)
-        if message.check < self._next_check:
-            raise SlotReused(f"prepare check {message.check} was begun before")
-        self._next_check = message.check + 1
+        table = self._table_named(message.place_map, moment)
+        self._next_check = _following(self._next_check, message.check, "prepare check")
         runs = unpack_runs(message.runs)
-        self._known_runs(runs)
+        self.known_runs(runs)
         places = tuple(int(p) for p in np.frombuffer(message.places, dtype="<u4"))
         if not places or any(p not in table.entries for p in places):
             raise HeaderMismatch(f"prepare check {message.check}: a place is not bound")
@@ -268,8 +304,12 @@ class FollowSession(WindowSession):
         )
         header.matches(message)
         self.journal.mark_in_prepare(check_name(header.session, header.check), runs, places)
-        shares = self.opening_shares(header, table)
-        state, answer = answer_p1(header, shares, self.outbox.random(32), message)
+        try:
+            shares = self.opening_shares(header, table)
+            state, answer = answer_p1(header, shares, self.outbox.random(32), message)
+        except TwokeyError as error:
+            self.burn_check(header, f"the check did not pass: {error}")
+            raise
         self._checks[header.check] = _Check(state, moment.seconds + self.limits.check_deadline)
         self.send(answer)
 
@@ -298,12 +338,10 @@ class FollowSession(WindowSession):
             self.send(Held(self.session, runs, b"".join(held.digest for held in faces)))
 
     def _reveal0(self, message: Reveal0, moment: Moment) -> None:
-        table = self._table_named(message.place_map)
-        if message.batch < self._next_batch:
-            raise SlotReused(f"batch {message.batch} was begun before")
-        self._next_batch = message.batch + 1
+        table = self._table_named(message.place_map, moment)
+        self._next_batch = _following(self._next_batch, message.batch, "batch")
         runs = unpack_runs(message.runs)
-        self._known_runs(runs)
+        self.known_runs(runs)
         batch = []
         for run in runs:
             held = self.intake.get(run)
@@ -318,12 +356,13 @@ class FollowSession(WindowSession):
         live = self._live_named(message, runs, table)
         header = self.batch_header(message.batch, batch, live, table)
         header.matches(message)
+        self._unprepared(header, table, moment)
         shares = self.tag_shares(batch, live, table)
+        state, answer = reveal_p1(header, shares, message, self.outbox.random(16))
         self.reserve(runs)
         self.journal.mark_revealed(batch_name(header.session, header.batch), runs)
         for run in runs:
             self.intake.remove(run)
-        state, answer = reveal_p1(header, shares, message, self.outbox.random(16))
         settled = settled_batch(header, batch, table, state.bits, state.transcript)
         deadline = moment.seconds + self.limits.confirm_deadline
         self._batches[header.batch] = _Batch(state, batch, settled, deadline)
@@ -369,23 +408,13 @@ class FollowSession(WindowSession):
 
     # -- deadlines -----------------------------------------------------------------------
 
-    def _overdue_faces(self, moment: Moment) -> None:
-        """Faces that P0 never put into a batch: burned, and said so."""
-        limit = moment.seconds - self.limits.face_deadline
-        overdue = [h.run for h in self.intake if h.since < limit]
-        if overdue:
-            faces = sum(run.length for run in overdue)
-            self.events.announce(
-                "omission", f"window {self.spec.name}: P0 never matched {faces} faces"
-            )
-            self.burn(overdue, "P0 put them into no batch in time")
-
     def _overdue_entries(self, moment: Moment) -> None:
         """Entries that both approved and P0 never gave a place."""
         placed = {entry.digest for entry in self.table.entries.values()}
         approved = set(self.peer_approved)
+        free = len(self.bound) < self.params.places
         for entry in self.entries:
-            if entry.digest in placed or entry.digest not in approved:
+            if entry.digest in placed or entry.digest not in approved or not free:
                 self._entry_since.pop(entry.digest, None)
                 continue
             since = self._entry_since.setdefault(entry.digest, moment.seconds)
@@ -395,7 +424,28 @@ class FollowSession(WindowSession):
                     "omission", f"window {self.spec.name}: P0 gives entry {entry.name} no place"
                 )
 
-    def _known_runs(self, runs: tuple[Run, ...]) -> None:
-        for run in runs:
-            if not self.shared(run.set_id):
-                raise HeaderMismatch("the peer names a set that we do not share")
+    def _unprepared(self, header: BatchHeader, table: PlaceTable, moment: Moment) -> None:
+        """Entries that have a place for long, and that P0 has not prepared for these faces."""
+        limit = moment.seconds - self.limits.entry_deadline
+        late = [
+            table.entries[place]
+            for place in sorted(set(table.places) - set(header.live))
+            if self._placed_since.get(table.entries[place].digest, math.inf) < limit
+        ]
+        if late:
+            self._placed_since.update((entry.digest, moment.seconds) for entry in late)
+            names = ", ".join(entry.name for entry in late)
+            self.events.announce(
+                "omission",
+                f"window {self.spec.name} batch {header.batch}: P0 has not prepared "
+                f"{len(late)} entries: {names:.200}",
+            )
+
+
+def _following(expected: int, found: int, what: str) -> int:
+    """The lowest number that the next one may have. Raises SlotReused, ProtocolViolation."""
+    if found < expected:
+        raise SlotReused(f"{what} {found} was begun before")
+    if found >= _MOST_NUMBERS:
+        raise ProtocolViolation(f"{what}: found number {found}, expected one below 2^63")
+    return found + 1

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 
-from party.agreement import NO_NONCE, SessionState, check_hello, remember, session_id
+from party.agreement import NO_NONCE, SessionState, check_hello, session_id
 from party.batches import Settled, awaiting, batch_name, check_name, settled_batch
 from party.intake import HeldFaces
 from party.journal import BatchOutcome, Count
-from party.matching import P0Confirming, P0Revealed, Verified, reveal_p0
-from party.places import PlaceTable, propose
+from party.matching import P0Confirming, P0Revealed, reveal_p0
+from party.places import Entry, PlaceTable, propose
 from party.prepare import CheckHeader, P0Committed, P0Started, start_p0
 from party.schedule import CheckPlan, Demand, plan_check
 from party.session import Moment, WindowSession, split_digests
-from shared.errors import HeaderMismatch, PeerVanished, ProtocolViolation
+from shared.errors import HeaderMismatch, PeerVanished, ProtocolViolation, TamperDetected
 from shared.messages import (
     Approved,
     Confirm1,
@@ -34,6 +35,7 @@ from shared.messages import (
 
 log = logging.getLogger(__name__)
 HELLO_SECONDS = 0.5
+_OWN_PATIENCE = 0.8  # of the face deadline
 
 
 @dataclass(slots=True)
@@ -68,6 +70,7 @@ class LeadSession(WindowSession):
         self._ready: OrderedDict[Run, bytes] = OrderedDict()
         self._wanting: set[bytes] = set()
         self._late: dict[tuple[bytes, int], tuple[P0Confirming, Settled]] = {}
+        self._placeless: set[bytes] = set()
         for pending in self.journal.pending():
             if pending.expected is not None and pending.commitment and pending.context:
                 settled = Settled.decode(pending.context)
@@ -98,6 +101,13 @@ class LeadSession(WindowSession):
             self._start_checks(moment)
             self._start_batches(moment)
 
+    def every_second(self, moment: Moment) -> None:
+        """Faces that P1 never acknowledged or that found no batch, entries that it lacks."""
+        # Earlier than P1, so that no face is burned there while its batch is on the way.
+        patience = _OWN_PATIENCE * self.limits.face_deadline
+        self.overdue_faces(moment.seconds - patience, "no batch took")
+        self.overdue_approvals(moment)
+
     def on_message(self, message: PartyMessage, moment: Moment) -> None:
         """One message of P1."""
         match message:
@@ -107,7 +117,7 @@ class LeadSession(WindowSession):
                 self._confirmed(message, moment)
             case Approved():
                 self._peer_approved = split_digests(message.entries)
-                self.on_watchlist(moment)
+                self.on_watchlist(frozenset(), moment)
             case PlaceMapAgreed():
                 self._agreed(message)
             case Prep1():
@@ -129,15 +139,16 @@ class LeadSession(WindowSession):
         """A face that P1 holds too may be matched at once."""
         if self.shared(held.run.set_id):
             self._wanting.add(held.run.set_id)
-        if held.run in self._ready:
-            self._match_digest(held, self._ready[held.run])
+        known = self._ready.get(held.run)
+        if known is not None and self._same_faces(held, known):
             self._start_batches(moment)
 
-    def on_watchlist(self, moment: Moment) -> None:
+    def on_watchlist(self, removed: Set[bytes], moment: Moment) -> None:
         """Proposes the places that follow from both watchlists."""
         if self.session is None:
             return
-        entries = propose(self.params, self.bound, self.entries, self.peer_approved)
+        entries, placeless = propose(self.params, self.bound, self.entries, self.peer_approved)
+        self._announce_placeless(placeless)
         base = self._proposal or self.table
         if base.epoch and {p: e.digest for p, e in entries.items()} == {
             p: e.digest for p, e in base.entries.items()
@@ -149,13 +160,20 @@ class LeadSession(WindowSession):
         self.bound.update({p: e.digest for p, e in entries.items()})
         self.send(PlaceMap(self.session, self._epoch, self._proposal.bindings()))
 
-    def abandon(self, moment: Moment) -> bool:
+    def recover(self, moment: Moment) -> None:
+        """Faces whose last confirmation was awaited when the process ended are unresolved."""
+        for _, settled in self._late.values():
+            self.events.record_unresolved(
+                settled.event_batch(self.spec.name, moment.wall_ms), "the process ended"
+            )
+
+    def abandon(self, reason: str, moment: Moment) -> bool:
         """Checks are burned; batches past Confirm0 stay unresolved, the others are burned."""
         in_flight = bool(self._checks or self._batches)
         for check in self._checks.values():
-            self._burn_check(check.state.header)
+            self.burn_check(check.state.header, f"the check did not pass: {reason}")
         for batch in self._batches.values():
-            self._abandon_batch(batch, moment)
+            self._abandon_batch(batch, reason, moment)
         self._checks.clear()
         self._batches.clear()
         self._ready.clear()
@@ -190,15 +208,23 @@ class LeadSession(WindowSession):
             return
         check_hello(self, found, moment.wall_ms)
         session = session_id(found.params, found.window, self._nonce, found.nonce)
-        burned = remember(self, found)
+        self.take_marks(found)
         self._next_number = 0
         self.begin(SessionState(session, self._nonce, found.nonce), found, moment)
-        if burned:
-            log.warning(
-                "window %s: %d runs burned for the peer's marks", self.spec.name, len(burned)
-            )
         self.table = PlaceTable(self.params, self.spec.name, 0, {})
-        self.on_watchlist(moment)
+        self.on_watchlist(frozenset(), moment)
+
+    def _announce_placeless(self, placeless: Sequence[Entry]) -> None:
+        """Once for each entry: every place of the window is bound, it has to wait for the next."""
+        fresh = [entry for entry in placeless if entry.digest not in self._placeless]
+        self._placeless = {entry.digest for entry in placeless}
+        if fresh:
+            names = ", ".join(entry.name for entry in fresh)
+            self.events.announce(
+                "places",
+                f"window {self.spec.name}: all {self.params.places} places are bound; no place "
+                f"for {len(fresh)} entries: {names:.200}",
+            )
 
     def _agreed(self, message: PlaceMapAgreed) -> None:
         proposal = self._proposal
@@ -269,11 +295,9 @@ class LeadSession(WindowSession):
         passed, answer = check.state.receive(message)
         del self._checks[message.check]
         self.keep(passed)
+        # Places that were bound meanwhile are still to be opened for these slots.
+        self._wanting.update(run.set_id for run in passed.header.runs)
         self.send(answer)
-
-    def _burn_check(self, header: CheckHeader) -> None:
-        self.journal.fail_check(check_name(header.session, header.check))
-        self.burn(header.runs, "the check did not pass", tell=False)
 
     # -- match ---------------------------------------------------------------------------
 
@@ -282,20 +306,26 @@ class LeadSession(WindowSession):
         digests = split_digests(message.faces)
         if len(runs) != len(digests):
             raise ProtocolViolation("Held: as many digests as runs expected")
+        self.known_runs(runs)
+        if len(self._ready) + len(runs) > self.limits.held_faces:
+            raise ProtocolViolation(f"Held: more than {self.limits.held_faces} messages named")
         for run, digest in zip(runs, digests, strict=True):
-            if run.set_id not in self.sets:
-                raise HeaderMismatch("the peer holds faces of a set that we do not have")
             held = self.intake.get(run)
-            if held is not None:
-                self._match_digest(held, digest)
-            self._ready[run] = digest
+            if held is None or self._same_faces(held, digest):
+                self._ready[run] = digest
 
-    def _match_digest(self, held: HeldFaces, digest: bytes) -> None:
-        if held.digest != digest:
-            raise HeaderMismatch(
-                f"camera {held.owner.name.camera} slot {held.run.first}: the two parties hold "
-                "different masked faces"
-            )
+    def _same_faces(self, held: HeldFaces, digest: bytes) -> bool:
+        """Whether the peer holds the same masked faces; else they are burned on both sides.
+
+        It is the camera, or the peer, that lies: other cameras' faces go on.
+        """
+        if held.digest == digest:
+            return True
+        where = f"window {self.spec.name} camera {held.owner.name.camera} slot {held.run.first}"
+        self.events.announce("mismatch", f"{where}: the two parties hold different masked faces")
+        self._ready.pop(held.run, None)
+        self.burn([held.run], "the two parties hold different masked faces")
+        return False
 
     def _start_batches(self, moment: Moment) -> None:
         while self._may_start() and len(self._batches) < self.limits.batches_in_flight:
@@ -359,26 +389,43 @@ class LeadSession(WindowSession):
         key = (message.session, message.batch)
         late = self._late.get(key)
         if late is not None:
-            late[0].receive(message)
+            state, settled = late
+            self._judge(state, message, settled)
             del self._late[key]
-            self.settle(late[1], moment)
+            self.settle(settled, moment)
             return
         batch = self._batches.get(message.batch) if message.session == self.session else None
         if batch is None:
             return  # offered again after it was settled
         if not isinstance(batch.state, P0Confirming) or batch.settled is None:
             raise ProtocolViolation(f"Confirm1 of batch {message.batch} is not expected now")
-        verified: Verified = batch.state.receive(message)
-        del self._batches[verified.header.batch]
+        self._judge(batch.state, message, batch.settled)
+        del self._batches[message.batch]
         self.settle(batch.settled, moment)
         self.count_latency(batch.held, moment)
 
-    def _abandon_batch(self, batch: _Batch, moment: Moment) -> None:
+    def _judge(self, state: P0Confirming, message: Confirm1, settled: Settled) -> None:
+        """Raises TamperDetected for a wrong confirmation; its faces are burned, not unresolved."""
+        try:
+            state.receive(message)
+        except TamperDetected as error:
+            self.journal.finish(settled.batch_id, BatchOutcome.BURNED)
+            first = 0
+            for run in settled.runs:
+                times = settled.times[first : first + run.length]
+                first += run.length
+                self.events.record_burned(self.sets[run.set_id].name, run, times, str(error))
+                self.finish_burned(run)
+            self._late.pop((settled.session, settled.number), None)
+            self._batches.pop(settled.number, None)
+            raise
+
+    def _abandon_batch(self, batch: _Batch, reason: str, moment: Moment) -> None:
         name = batch_name(batch.state.header.session, batch.state.header.batch)
         if isinstance(batch.state, P0Confirming) and batch.settled is not None:
             self.journal.finish(name, BatchOutcome.UNRESOLVED)
             self.events.record_unresolved(
-                batch.settled.event_batch(self.spec.name, moment.wall_ms), "the peer vanished"
+                batch.settled.event_batch(self.spec.name, moment.wall_ms), reason
             )
             for held in batch.held:
                 self.cannot_verify(held)
@@ -386,7 +433,7 @@ class LeadSession(WindowSession):
             self._late[(settled.session, settled.number)] = (batch.state, settled)
             return
         self.journal.finish(name, BatchOutcome.BURNED)
-        self.lost_in_batch(batch.held, "the peer vanished")
+        self.lost_in_batch(batch.held, reason)
 
     def _number(self) -> int:
         number = self._next_number

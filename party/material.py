@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from party.matching import TagPart
 from party.places import PlaceNumbers
 from party.prepare import OpeningShares
-from shared import dcf, prg, ring, shares
+from shared import dcf, ring, shares
+from shared.matchinputs import dcf_key, match_inputs
 from shared.materialfile import ChunkKind, MaterialFile
 from shared.params import Parameters
 from shared.secret import Secret
@@ -24,10 +25,10 @@ RUN_BYTES = 2 << 20
 
 @dataclass(slots=True)
 class _KappaBlock:
-    """Stored kappas mod 2^32 of some consecutive slots; remaining: slots not yet finished."""
+    """Stored kappas mod 2^32 of some consecutive slots; open: those not yet finished."""
 
     kappa: NDArray[np.uint32]
-    remaining: int
+    open: NDArray[np.bool_]
 
 
 class PartySet:
@@ -49,7 +50,7 @@ class PartySet:
         self.params = params
         self.party = party
         self.slots = file.header.slots
-        self._digest = name.digest()
+        self._dcf_key = dcf_key(name.digest())
         self._file = file
         seeds = file.party_seeds()
         self._key: Secret = seeds.key
@@ -115,22 +116,24 @@ class PartySet:
             stored = self._kappa.get(block)
             if stored is None:
                 size = min(KAPPA_BLOCK, self.slots - block * KAPPA_BLOCK)
-                stored = _KappaBlock(np.zeros((size, self.params.places), dtype=np.uint32), size)
+                zeros = np.zeros((size, self.params.places), dtype=np.uint32)
+                stored = _KappaBlock(zeros, np.zeros(size, dtype=np.bool_))
                 self._kappa[block] = stored
             part = kappa[done : done + KAPPA_BLOCK - offset]
             stored.kappa[offset : offset + len(part), chosen] = part
+            stored.open[offset : offset + len(part)] = True
             done += len(part)
 
     def finish(self, first: int, length: int) -> None:
-        """Forgets the kappas of slots that are verified or burned."""
+        """Forgets the kappas of slots that are verified or burned; again is no error."""
         slot = first
         while slot < first + length:
             block, offset = divmod(slot, KAPPA_BLOCK)
             here = min(first + length - slot, KAPPA_BLOCK - offset)
             stored = self._kappa.get(block)
             if stored is not None:
-                stored.remaining -= here
-                if stored.remaining <= 0:
+                stored.open[offset : offset + here] = False
+                if not stored.open.any():
                     del self._kappa[block]
             slot += here
 
@@ -142,13 +145,10 @@ class PartySet:
         Places that are not live give meaningless tags. The slots must be prepared.
         """
         params, used, faces = self.params, numbers.used, len(masked)
-        slots = np.arange(first, first + faces, dtype=np.uint64)
         z = ring.public_product_mod32(numbers.product, masked)
         z += numbers.constants
         self._add_kappa(first, z)
-        key = self._key
-        slot_keys = prg.slot_keys(self._digest, slots)
-        roots = shares.dcf_roots(key, slots, used)
+        expanded = match_inputs(self._key, self.party, self._dcf_key, first, faces, used)
         low = z & np.uint32((1 << params.low_bits) - 1)
         result = np.empty((faces, used), dtype=np.uint64)
         done = 0
@@ -156,13 +156,18 @@ class PartySet:
             words = self._buffers.words(self, first + done, faces - done)
             part = slice(done, done + len(words))
             dcf.evaluate(
-                params, self.party, slot_keys[part], roots[part], words, low[part], result[part]
+                params,
+                self.party,
+                expanded.slot_keys[part],
+                expanded.roots[part],
+                words,
+                low[part],
+                result[part],
             )
             done += len(words)
         top = ((z >> np.uint32(params.low_bits)) & np.uint32(1)).astype(np.uint64)
-        deltas = shares.deltas(key, self.party, slots)
-        result ^= (np.uint64(0) - top) & deltas[:, None]
-        return TagPart(result, deltas)
+        result ^= (np.uint64(0) - top) & expanded.deltas[:, None]
+        return TagPart(result, expanded.deltas)
 
     def _add_kappa(self, first: int, z: NDArray[np.uint32]) -> None:
         done = 0

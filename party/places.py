@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.errors import HeaderMismatch, ResourceError, SlotReused
+from shared.errors import HeaderMismatch, SlotReused
 from shared.fixedpoint import check_entries, entry_matrix
 from shared.hashing import Field, digest
 from shared.messages import Binding
@@ -88,28 +88,27 @@ def propose(
     bound: Mapping[int, bytes],
     own: Iterable[Entry],
     approved_by_peer: Iterable[bytes],
-) -> dict[int, Entry]:
+) -> tuple[dict[int, Entry], list[Entry]]:
     """P0's next map: entries that both hold, on their bound place or the lowest free one.
 
-    bound: every binding ever made in this window. Raises ResourceError when places run out.
+    bound: every binding ever made in this window. Second: entries for which no place is left.
     """
     approved = set(approved_by_peer)
     place_of = {entry: place for place, entry in bound.items()}
     free = (place for place in range(params.places) if place not in bound)
     result: dict[int, Entry] = {}
+    placeless: list[Entry] = []
     for entry in own:
         if entry.digest not in approved:
             continue
         place = place_of.get(entry.digest)
         if place is None:
             place = next(free, None)
-            if place is None:
-                raise ResourceError(
-                    f"watchlist: all {params.places} places of this window are bound; "
-                    f"no place for {entry.name!r}"
-                )
-        result[place] = entry
-    return result
+        if place is None:
+            placeless.append(entry)
+        else:
+            result[place] = entry
+    return result, placeless
 
 
 def accept(

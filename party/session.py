@@ -7,12 +7,13 @@ afterwards. It reads no clock: every call brings the moment.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
 
-from party.agreement import SessionState, common_sets, own_hello, reconcile
+from party.agreement import SessionState, common_sets, own_hello, reconcile, remember
 from party.batches import Settled, check_name
 from party.events import EventStore
 from party.intake import HeldFaces, Intake, parse_faces
@@ -28,15 +29,19 @@ from shared.codec import Buffer
 from shared.errors import (
     HeaderMismatch,
     PeerVanished,
+    SecurityError,
     StaleMessage,
     TamperDetected,
     TwokeyError,
 )
+from shared.intervals import Intervals
 from shared.messages import (
     BURNED,
     VERIFIED,
+    Approved,
     Burned,
     CameraHello,
+    Confirm1,
     FaceAck,
     Faces,
     Hello,
@@ -109,7 +114,10 @@ class WindowSession:
         self._shared_sets: set[bytes] = set()
         self._last_heard = 0.0
         self._last_ping = 0.0
+        self._down_since = 0.0
+        self._told_stale = ""
         self._peer_approved: tuple[bytes, ...] = ()
+        self._lacking: dict[bytes, float] = {}
 
     # -- what the process around calls ---------------------------------------------------
 
@@ -117,13 +125,12 @@ class WindowSession:
         """Takes a peer's message. Raises a typed error only when the whole process must stop."""
         if self.closed is not None:
             return
-        self._last_heard = moment.seconds
         try:
             self._dispatch(message, moment)
         except TamperDetected as error:
             self.tampered(error, moment)
         except StaleMessage as error:
-            log.warning("window %s: %s", self.spec.name, error)
+            self._stale(error, message)
         except TwokeyError as error:
             log.error("window %s: %s", self.spec.name, error)
             self._refuse(error)
@@ -132,6 +139,8 @@ class WindowSession:
                 self.events.announce("mismatch", str(error))
                 if isinstance(message, Hello):
                     self.mismatch = error
+            elif isinstance(error, SecurityError):
+                self.events.announce("violation", f"window {self.spec.name}: {error}")
 
     def faces(self, message: Faces, frames: list[Buffer], moment: Moment) -> None:
         """Takes a camera's message in. Raises a typed error that goes back to the camera."""
@@ -163,8 +172,10 @@ class WindowSession:
             elif moment.seconds - self._last_ping >= PING_SECONDS:
                 self._last_ping = moment.seconds
                 self.send(Ping(self.session, moment.wall_ms, self.settled_below()))
+                self.every_second(moment)
         try:
-            self.advance(moment)
+            if self.closed is None:
+                self.advance(moment)
         except TamperDetected as error:
             self.tampered(error, moment)
         except PeerVanished as error:
@@ -172,9 +183,11 @@ class WindowSession:
 
     def set_watchlist(self, entries: Sequence[Entry], moment: Moment) -> None:
         """Replaces this party's watchlist; the places follow once the peer agrees."""
+        removed = {e.digest for e in self.entries} - {e.digest for e in entries}
         self.entries = list(entries)
         if self.session is not None:
-            self.on_watchlist(moment)
+            self.send(Approved(self.session, approved_bytes(self.entries)))
+            self.on_watchlist(removed, moment)
 
     def welcome(self, hello: CameraHello) -> int:
         """The highest slot of this camera's set that was used, plus one. Raises HeaderMismatch."""
@@ -246,6 +259,10 @@ class WindowSession:
         """The role's own progress at a tick."""
         raise NotImplementedError
 
+    def every_second(self, moment: Moment) -> None:
+        """Whatever was left out for too long, while a session lasts."""
+        raise NotImplementedError
+
     def on_message(self, message: PartyMessage, moment: Moment) -> None:
         """The role's own messages."""
         raise NotImplementedError
@@ -254,11 +271,15 @@ class WindowSession:
         """New faces are held."""
         raise NotImplementedError
 
-    def on_watchlist(self, moment: Moment) -> None:
-        """Our watchlist, or the peer's, changed."""
+    def on_watchlist(self, removed: Set[bytes], moment: Moment) -> None:
+        """Our watchlist, or the peer's, changed; removed: digests of entries gone from ours."""
         raise NotImplementedError
 
-    def abandon(self, moment: Moment) -> bool:
+    def recover(self, moment: Moment) -> None:
+        """Once, before anything else: completes what the last process left behind."""
+        raise NotImplementedError
+
+    def abandon(self, reason: str, moment: Moment) -> bool:
         """Ends everything in flight; whether there was anything that shows values."""
         raise NotImplementedError
 
@@ -307,10 +328,18 @@ class WindowSession:
         """Our side of the comparison."""
         return own_hello(self, nonce, answers, moment.wall_ms)
 
+    def take_marks(self, found: Hello) -> None:
+        """Takes over the peer's marks, before a session with it. Raises StaleMessage."""
+        lost = remember(self, found)
+        if lost:
+            self._burned_already(lost, "the peer's marks name slots that are not known here")
+
     def begin(self, state: SessionState, found: Hello, moment: Moment) -> None:
         """A session is agreed: compare what both hold and burn what differs."""
         self.session = state.session
         self._last_heard = moment.seconds
+        for held in self.intake:  # only time in a session counts against the peer
+            held.since = min(held.since + moment.seconds - self._down_since, moment.seconds)
         self.peer_clock_offset_ms = found.clock_ms - moment.wall_ms
         self._peer_approved = split_digests(found.approved)
         self._shared_sets, missing = common_sets(self.sets.values(), found)
@@ -319,6 +348,33 @@ class WindowSession:
         burn = reconcile(self.journal, self._shared_sets, found)
         if burn:
             self.burn(burn, "the peer cannot use these slots", tell=False)
+
+    def overdue_faces(self, seconds: float, missing: str) -> None:
+        """Burns and announces faces held for longer than this: none is left out unseen."""
+        overdue = [held for held in self.intake if held.since < seconds]
+        if overdue:
+            faces = sum(held.run.length for held in overdue)
+            self.events.announce("omission", f"window {self.spec.name}: {missing} {faces} faces")
+            self.burn([held.run for held in overdue], f"{missing} them in time")
+
+    def overdue_approvals(self, moment: Moment) -> None:
+        """Announces, once, entries that the peer does not approve: they are not live."""
+        approved = frozenset(self._peer_approved)
+        lacking = {e.digest: e for e in self.entries if e.digest not in approved}
+        self._lacking = {known: self._lacking.get(known, moment.seconds) for known in lacking}
+        late = [
+            entry
+            for known, entry in lacking.items()
+            if moment.seconds - self._lacking[known] > self.limits.entry_deadline
+        ]
+        if late:
+            self._lacking.update((entry.digest, math.inf) for entry in late)
+            names = ", ".join(entry.name for entry in late)
+            self.events.announce(
+                "watchlist",
+                f"window {self.spec.name}: {len(late)} entries are not on the peer's watchlist "
+                f"and not matched: {names:.200}",
+            )
 
     @property
     def peer_approved(self) -> tuple[bytes, ...]:
@@ -349,11 +405,7 @@ class WindowSession:
         ledger = self.ledger(run.set_id)
         if not ledger.is_ready(run.first, run.length):
             return 0
-        mask = 0
-        for places, slots in ledger.opened.items():
-            if slots.covers(run.first, run.length):
-                mask |= places
-        return mask
+        return ledger.opened_places(run.first, run.length)
 
     def live_places(self, runs: Iterable[Run], table: PlaceTable) -> tuple[int, ...]:
         """Live places of a map that are prepared for all of these runs."""
@@ -451,30 +503,33 @@ class WindowSession:
         self.latency.add([held.since for held in batch], faces, moment.seconds)
 
     def burn(self, runs: Sequence[Run], reason: str, *, tell: bool = True) -> None:
-        """Burns slots for ever, durably, with the faces held in them; tells peer and cameras."""
-        todo = [run for run in runs if not self.ledger(run.set_id).finished(run.first, run.length)]
-        if not todo:
-            return
-        self.journal.burn(todo)
-        self.events.announce(
-            "burned", f"window {self.spec.name}: {sum(r.length for r in todo)} slots: {reason}"
-        )
-        for run in todo:
-            whole = self.intake.overlapping(run)
-            for held in whole:
-                self.intake.remove(held.run)
-                self.journal.burn([held.run])
-            self.lost_in_batch(whole, reason)
-            if not whole:
-                self._finish(run, BURNED)
-        if tell and self.session is not None:
+        """Burns slots for ever, durably, with the faces held in them; tells peer and cameras.
+
+        Revealed slots are left to their batch.
+        """
+        held = [held.run for run in runs for held in self.intake.overlapping(run)]
+        todo = self._unrevealed([*runs, *held])
+        if todo:
+            self.journal.burn(todo)
+            self._burned_already(todo, reason)
+        self._release(runs, reason)
+        if tell and todo and self.session is not None:
             self.send(Burned(self.session, pack_runs(todo)))
+
+    def burn_check(self, header: CheckHeader, reason: str) -> None:
+        """A check has not passed: its slots are burned, with the faces held in them."""
+        self.journal.fail_check(check_name(header.session, header.check))
+        self._burned_already(header.runs, reason)
 
     def lost_in_batch(self, faces: Iterable[HeldFaces], reason: str) -> None:
         """These faces' slots are burned already: say so to operators and cameras."""
         for held in faces:
             self.events.record_burned(held.owner.name, held.run, held.times, reason)
             self._finish(held.run, BURNED)
+
+    def finish_burned(self, run: Run) -> None:
+        """These slots' batch failed: the camera has nothing more to do."""
+        self._finish(run, BURNED)
 
     def cannot_verify(self, held: HeldFaces) -> None:
         """A face that only the peer can still confirm: the camera has nothing more to do."""
@@ -486,8 +541,9 @@ class WindowSession:
         if self.session is None:
             return
         log.warning("window %s: session ended: %s", self.spec.name, reason)
-        in_flight = self.abandon(moment)
+        in_flight = self.abandon(reason, moment)
         self.session = None
+        self._down_since = moment.seconds
         if in_flight and not orderly:
             count = self.journal.count(self.spec.name, Count.OUTAGES)
             self.events.announce("outage", f"window {self.spec.name}: {reason} (number {count})")
@@ -505,19 +561,45 @@ class WindowSession:
     # -- inside --------------------------------------------------------------------------
 
     def _dispatch(self, message: PartyMessage, moment: Moment) -> None:
-        if isinstance(message, Ping):
-            self.peer_clock_offset_ms = message.clock_ms - moment.wall_ms
+        if isinstance(message, Hello):
             self.on_message(message, moment)
-        elif isinstance(message, Burned):
-            self.burn(unpack_runs(message.runs), "burned by the peer", tell=False)
+            return
+        if message.session != self.session:
+            if not (isinstance(message, Confirm1) and self.knows(message.session)):
+                raise StaleMessage(f"found a {type(message).__name__} of another session")
+            self.on_message(message, moment)
+            return
+        self._last_heard = moment.seconds
+        if isinstance(message, Burned):
+            runs = unpack_runs(message.runs)
+            self.known_runs(runs)
+            self.burn(runs, "burned by the peer", tell=False)
         elif isinstance(message, Refused):
             self._refused(message, moment)
         else:
+            if isinstance(message, Ping):
+                self.peer_clock_offset_ms = message.clock_ms - moment.wall_ms
             self.on_message(message, moment)
 
+    def known_runs(self, runs: Iterable[Run]) -> None:
+        """Raises HeaderMismatch unless both parties hold the sets of these slots."""
+        for run in runs:
+            if not self.shared(run.set_id):
+                raise HeaderMismatch("the peer names a set that we do not share")
+            if run.stop > self.sets[run.set_id].slots:
+                raise HeaderMismatch(
+                    f"camera {self.sets[run.set_id].name.camera}: the peer names slot "
+                    f"{run.stop - 1}, expected slots below {self.sets[run.set_id].slots}"
+                )
+
+    def _stale(self, error: StaleMessage, message: PartyMessage) -> None:
+        """Of another session: no harm. In a Hello: the peer runs on a restored backup."""
+        if isinstance(message, Hello) and str(error) != self._told_stale:
+            self._told_stale = str(error)
+            self.events.announce("restored", f"window {self.spec.name}: {error}")
+        log.warning("window %s: %s", self.spec.name, error)
+
     def _refused(self, message: Refused, moment: Moment) -> None:
-        if message.session != self.session:
-            raise StaleMessage("a refusal of another session")
         detail = f"the peer refused: {message.error}: {message.detail}"
         self.events.announce("refused", f"window {self.spec.name}: {detail}")
         if message.error == TamperDetected.__name__:
@@ -536,14 +618,40 @@ class WindowSession:
         if ledger.done.covers(first, length):
             self._acknowledge(held.owner, run, VERIFIED)
         elif ledger.burned.intersects(first, length) or ledger.done.intersects(first, length):
-            self.burn([run], "some slots of this message were burned")
-            self._acknowledge(held.owner, run, BURNED)
+            reason = "some slots of this message were burned"
+            self.burn([run], reason)
+            self.lost_in_batch([held], reason)
         elif ledger.revealed.intersects(first, length):
             if not self.in_flight:  # in no batch any more: this party will not verify it
                 self._acknowledge(held.owner, run, BURNED)
         else:
             return False
         return True
+
+    def _unrevealed(self, runs: Iterable[Run]) -> list[Run]:
+        """The slots of these runs that have not left and are not burned yet, each once."""
+        wanted: dict[bytes, Intervals] = {}
+        for run in runs:
+            wanted.setdefault(run.set_id, Intervals()).add(run.first, run.length)
+        for set_id, slots in wanted.items():
+            ledger = self.ledger(set_id)
+            slots.difference_update(ledger.revealed)
+            slots.difference_update(ledger.burned)
+        return [Run(set_id, *part) for set_id, slots in wanted.items() for part in slots]
+
+    def _burned_already(self, runs: Sequence[Run], reason: str) -> None:
+        """The journal has burned these slots: say so, and let go of the faces in them."""
+        slots = sum(run.length for run in runs)
+        self.events.announce("burned", f"window {self.spec.name}: {slots} slots: {reason}")
+        self._release(runs, reason)
+
+    def _release(self, runs: Iterable[Run], reason: str) -> None:
+        for run in runs:
+            self.sets[run.set_id].finish(run.first, run.length)
+            lost = self.intake.overlapping(run)
+            for held in lost:
+                self.intake.remove(held.run)
+            self.lost_in_batch(lost, reason)
 
     def _finish(self, run: Run, outcome: int) -> None:
         owner = self.sets[run.set_id]

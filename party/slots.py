@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import InputError, RangeError, SlotReused
-from shared.intervals import Intervals
+from shared.intervals import Interval, Intervals
 from shared.messages import Run
 from shared.sets import SetName
 
@@ -177,6 +177,27 @@ class SetLedger:
     def finished(self, first: int, length: int) -> bool:
         """Whether nothing more can come of these slots."""
         return all(self.burned.covers(*gap) for gap in self.done.missing(first, length))
+
+    def opened_places(self, first: int, length: int) -> int:
+        """Mask of the places that are in prepare or passed for every one of these slots.
+
+        The slots need not have come in one check, nor with the same places.
+        """
+        parts = [(Interval(first, length), 0)]
+        for mask, slots in self.opened.items():
+            if slots.covers(first, length):
+                parts = [(part, have | mask) for part, have in parts]
+            elif slots.intersects(first, length):
+                divided = [
+                    (inside, have | mask) for part, have in parts for inside in slots.within(*part)
+                ]
+                for part, have in parts:
+                    divided += [(outside, have) for outside in slots.missing(*part)]
+                parts = divided
+        common = parts[0][1]
+        for _, have in parts:
+            common &= have
+        return common
 
     def ready(self) -> Intervals:
         """The slots that are PREPARED now."""

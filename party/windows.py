@@ -92,7 +92,9 @@ class Opener:
             self.journal.register_sets([SetInfo(held.name, held.slots) for held in sets])
             self._restore(sets)
             kind = LeadSession if self.party == 0 else FollowSession
-            return kind(spec, sets, self.journal, self.events, entries, self.limits, self.outbox)
+            session = kind(spec, sets, self.journal, self.events, entries, self.limits, self.outbox)
+            session.recover(moment)
+            return session
         except TwokeyError:
             for held in sets:
                 held.close()

@@ -25,6 +25,7 @@ from shared.params import Parameters
 from shared.sets import SetName
 from shared.windowkeys import (
     Window,
+    WindowKey,
     load_private_window_key,
     load_window_key,
     publish_window_key,
@@ -97,12 +98,12 @@ def minted(
     window: str = "w1",
     attempt: int = 0,
 ) -> MintedWindow:
-    """A window's material, minted once for the whole run; `attempt` tells minting attempts apart."""
+    """A window's material, minted once a run; `attempt` tells minting attempts apart."""
     root = Path(_folder().name) / f"{len(list(Path(_folder().name).iterdir()))}-{attempt}"
     span = Window(window, START_MS, START_MS + LENGTH_MS)
-    keys = {}
+    keys: dict[str, WindowKey] = {}
     for role, name in (*zip(PARTIES, PARTIES, strict=True), *(("camera", c) for c in cameras)):
-        owner = identity(role, name)  # type: ignore[arg-type]
+        owner = identity(role, name)
         path = publish_window_key(owner, root / "state" / name, root / "keys", span)
         keys[name] = load_window_key(path, owner.public, window)
     order = MintOrder(
@@ -157,9 +158,7 @@ def _camera_file(
 ) -> CameraFile:
     key = load_private_window_key(root / "state" / name, window.id, "camera", name)
     path = material_path(root / "out", window.id, "camera", name)
-    with MaterialFile.open(
-        path, dealer=dealer, window_key=key, params=params, camera=name
-    ) as file:
+    with MaterialFile.open(path, dealer=dealer, window_key=key, params=params, camera=name) as file:
         seeds = file.camera_seeds()
         state = RatchetState(0, seeds.ratchet0.reveal() + seeds.ratchet1.reveal())
         return CameraFile(file.header.set_name(), file.header.slots, params, state)

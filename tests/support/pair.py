@@ -40,6 +40,7 @@ from shared.messages import (
     Refused,
     Reveal0,
     Reveal1,
+    Run,
     unpack_runs,
 )
 from tests.support.minted import PARTIES, START_MS, MintedWindow, names_of_matches
@@ -219,8 +220,8 @@ class Side:
             )
             for run in runs:
                 for slot in range(run.first, run.stop):
-                    key = (run.set_id, slot)
-                    self.shown.reveals[key] = self.shown.reveals.get(key, 0) + 1
+                    shown = (run.set_id, slot)
+                    self.shown.reveals[shown] = self.shown.reveals.get(shown, 0) + 1
 
     def _openings(self, message: Prep0 | Prep1) -> list[tuple[bytes, int, int]]:
         if isinstance(message, Prep0):
@@ -236,7 +237,7 @@ class Side:
             for place in places
         ]
 
-    def _asked_runs(self, message: Reveal1) -> Sequence[object]:
+    def _asked_runs(self, message: Reveal1) -> Sequence[Run]:
         return self.session._batches[message.batch].state.header.runs  # type: ignore[attr-defined,no-any-return]
 
 
