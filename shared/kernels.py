@@ -35,12 +35,15 @@ _SOURCES = (
     "aes_ir",
     "aes_portable",
     "prg",
+    "matchinputs",
     "dcf",
     "dcf_ir",
     "dcf_portable",
     "ring",
     "ring_ir",
     "wide",
+    "engine_fss",
+    "engine_ring",
 )
 
 

@@ -84,7 +84,7 @@ def expand(
             f"blocks: found domain {domain}, indices from {first} and {count} of them, expected u32"
         )
     secret = _key(key)
-    _expand(
+    expand_blocks(
         kernel_number(),
         address(secret),
         address(places),
@@ -168,7 +168,7 @@ def _count(
 
 
 @compiled
-def _expand(
+def expand_blocks(
     kernel: int,
     key: int,
     slots: int,
@@ -178,6 +178,7 @@ def _expand(
     count: int,
     out: int,
 ) -> None:
+    """`expand` on addresses, for other kernels."""
     keys = np.empty(60, dtype=np.uint32)
     expanded = keys.ctypes.data
     if kernel == PORTABLE:
