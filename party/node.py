@@ -22,6 +22,7 @@ from party.outbox import Limits, Outbox
 from party.places import Entry
 from party.session import Moment, WindowSession
 from party.status import STATUS_FILE
+from party.warmup import warm_up
 from party.windows import FoundFile, Opener, find_files
 from shared.atomicfile import PUBLIC, write_atomic
 from shared.codec import Buffer
@@ -97,6 +98,7 @@ class PartyNode:
     """
 
     def __init__(self, folder: Path, config: PartyConfig) -> None:
+        warm_up()
         role = RoleFolder(folder)
         self.config = config
         self.limits: Limits = config.limits.limits()
