@@ -41,7 +41,7 @@ class CameraConfig(Config):
         default=0.95, gt=0, lt=1, description="Least probability of a detected face."
     )
     faces_per_message: int = Field(
-        default=64, ge=1, le=1024, description="Faces of a frame that travel together, at most."
+        default=64, ge=1, le=256, description="Faces of a frame that travel together, at most."
     )
     resend_seconds: float = Field(
         default=2.0, gt=0, description="After so long without an outcome the same bytes go again."
