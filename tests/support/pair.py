@@ -380,16 +380,17 @@ class Pair:
             for held in side.session.sets
         )
 
+    def ended(self) -> bool:
+        """Whether every captured face has an event on both sides."""
+        return all(set(self.captured) <= set(side.faces()) for side in self.sides)
+
     def settled(self) -> bool:
-        """Whether every captured face has a final event on both sides."""
-        wanted = set(self.captured)
-        for side in self.sides:
-            events = side.faces()
-            if not wanted <= set(events):
-                return False
-            if any(event.status is Status.UNRESOLVED for event in events.values()):
-                return False
-        return True
+        """The same, and no face is unresolved."""
+        return self.ended() and not any(
+            event.status is Status.UNRESOLVED
+            for side in self.sides
+            for event in side.faces().values()
+        )
 
     def restart(self, party: int, *, orderly: bool = False) -> None:
         """Ends a party's process and starts it again from what it has on disk."""

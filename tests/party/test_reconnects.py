@@ -1,0 +1,286 @@
+"""Cut wires and killed processes: what passed stays, the rest is burned, nothing comes twice."""
+
+from __future__ import annotations
+
+import pytest
+
+from party.eventlines import Status
+from party.journal import Count, SlotState
+from shared.errors import WindowClosed
+from shared.messages import (
+    BURNED,
+    VERIFIED,
+    Confirm0,
+    Confirm1,
+    Hello,
+    PartyMessage,
+    Prep0,
+    Prep1,
+    Prep2,
+    Prep3,
+    Prep4,
+    Reveal0,
+    Reveal1,
+    Run,
+)
+from tests.support.pair import LIMITS, Frames, Pair
+from tests.support.scenes import NEAR_ADA, STRANGER, ground, watchlist
+
+KINDS = (Hello, Prep0, Prep1, Prep2, Prep3, Prep4, Reveal0, Reveal1, Confirm0, Confirm1)
+
+
+class Scissors:
+    """A tap that cuts the wire for good when a message of this kind comes by."""
+
+    def __init__(self, kind: type[PartyMessage], *, deliver: bool = False) -> None:
+        self.kind = kind
+        self.deliver = deliver
+        self.cut = False
+
+    def __call__(self, _sender: int, message: PartyMessage, frames: Frames) -> list[Frames]:
+        if self.cut:
+            return []
+        self.cut = isinstance(message, self.kind)
+        return [frames] if self.deliver or not self.cut else []
+
+
+def mend(pair: Pair) -> None:
+    """The wire is whole again."""
+    pair.tap = lambda _sender, _message, frames: [frames]
+
+
+@pytest.mark.parametrize("restarted", [(), (0,), (1,), (0, 1)])
+@pytest.mark.parametrize("deliver", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_window_goes_on_after_a_cut_at_any_message(
+    kind: type[PartyMessage], deliver: bool, restarted: tuple[int, ...]
+) -> None:
+    scissors = Scissors(kind, deliver=deliver)
+    with Pair(ground(), watchlist(), tap=scissors) as pair:
+        for camera in pair.cameras.values():
+            camera.send([NEAR_ADA, STRANGER])
+        pair.run(1)
+        assert scissors.cut
+        for party in restarted:
+            pair.restart(party)
+        mend(pair)
+        for camera in pair.cameras.values():
+            for number in range(len(camera.stored)):
+                camera.resend(number)
+        assert pair.run(20, pair.ended)
+        for _ in range(12):  # some slots ahead may have burned with their check
+            for camera in pair.cameras.values():
+                camera.send([NEAR_ADA])
+            assert pair.run(5, pair.ended)
+        assert pair.wrong_results(watchlist()) == []
+        for side in pair.sides:
+            assert side.verified()[("east", 13)] == side.verified()[("north", 13)] == ("ada",)
+            assert not side.session.closed
+
+
+def run_to(kind: type[PartyMessage], deliver: bool) -> Pair:
+    """A pair that was cut at this message, with one face of the east camera."""
+    pair = Pair(ground(), watchlist())
+    assert pair.run(5, pair.prepared)
+    pair.tap = Scissors(kind, deliver=deliver)
+    pair.cameras["east"].send([NEAR_ADA])
+    pair.run(1)
+    return pair
+
+
+def test_without_confirm1_p0_reports_unresolved_and_resolves_after_reconnecting() -> None:
+    with run_to(Confirm1, deliver=False) as pair:
+        assert pair.p1.verified() == {("east", 0): ("ada",)}
+        pair.run(LIMITS.peer_silence + 1)
+        (event,) = pair.p0.faces().values()
+        assert (event.status, event.entries) == (Status.UNRESOLVED, ())
+        assert pair.p0.session.status()["faces_unresolved"] == 1
+        assert pair.p0.acks() == {("east", 0): [BURNED]}  # nothing more for the camera to do
+        mend(pair)
+        assert pair.run(5, pair.settled)
+        assert pair.p0.verified() == {("east", 0): ("ada",)}
+        assert pair.p0.session.status()["faces_unresolved"] == 0
+        assert pair.p0.journal.counts("w1")[Count.OUTAGES] == 1
+
+
+@pytest.mark.parametrize("restarted", [(0,), (1,), (0, 1), (1, 0)])
+def test_a_late_confirm1_is_accepted_after_either_party_restarted(
+    restarted: tuple[int, ...],
+) -> None:
+    with run_to(Confirm1, deliver=False) as pair:
+        for party in restarted:
+            pair.restart(party)
+        if 0 in restarted:
+            (event,) = pair.p0.faces().values()
+            assert event.status is Status.UNRESOLVED
+        mend(pair)
+        assert pair.run(5, pair.settled)
+        assert pair.p0.verified() == pair.p1.verified() == {("east", 0): ("ada",)}
+        pair.run(3)
+        assert pair.wrong_results(watchlist()) == []
+        assert pair.p0.journal.pending() == []
+
+
+def test_without_confirm0_p1_burns_and_p0_stays_unresolved() -> None:
+    with run_to(Confirm0, deliver=False) as pair:
+        pair.run(LIMITS.peer_silence + 1)
+        mend(pair)
+        pair.run(5)
+        assert pair.p1.faces()[("east", 0)].status is Status.BURNED
+        assert pair.p0.faces()[("east", 0)].status is Status.UNRESOLVED
+        assert pair.p1.state("east", 0) is SlotState.BURNED
+        pair.cameras["east"].resend(0)
+        assert pair.p0.verified() == pair.p1.verified() == {}
+
+
+def test_p1_killed_between_storing_its_opening_and_telling_the_result_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class KilledError(Exception):
+        pass
+
+    def killed(*_: object) -> None:
+        raise KilledError
+
+    for name in ("record", "finish"):
+        with Pair(ground(), watchlist()) as pair:
+            assert pair.run(5, pair.prepared)
+            pair.cameras["east"].send([NEAR_ADA])
+            owner = pair.p1.events if name == "record" else pair.p1.journal
+            with monkeypatch.context() as patch:
+                patch.setattr(owner, name, killed)
+                with pytest.raises(KilledError):
+                    pair.run(1)
+            pair.restart(1)
+            assert pair.p1.verified() == {("east", 0): ("ada",)}
+            assert pair.p1.state("east", 0) is SlotState.DONE
+            assert len(pair.p1.events.events()) == 1
+            assert pair.run(5, pair.settled)
+            assert pair.p0.verified() == pair.p1.verified()
+
+
+def test_p0_killed_between_the_verdict_and_its_end_tells_the_result_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class KilledError(Exception):
+        pass
+
+    def killed(*_: object) -> None:
+        raise KilledError
+
+    with Pair(ground(), watchlist()) as pair:
+        assert pair.run(5, pair.prepared)
+        pair.cameras["east"].send([NEAR_ADA])
+        with monkeypatch.context() as patch:
+            patch.setattr(pair.p0.journal, "finish", killed)
+            with pytest.raises(KilledError):
+                pair.run(1)
+        lines = (pair.p0.folder / "events.jsonl").read_text().count('"face"')
+        pair.restart(0)
+        pair.run(3)
+        assert pair.p0.verified() == {("east", 0): ("ada",)}
+        assert pair.p0.state("east", 0) is SlotState.DONE
+        assert (pair.p0.folder / "events.jsonl").read_text().count('"face"') == lines == 1
+
+
+def test_an_orderly_stop_is_no_outage_and_costs_no_slot() -> None:
+    for party in (0, 1):
+        with Pair(ground(), watchlist()) as pair:
+            assert pair.run(5, pair.prepared)
+            pair.run(1)
+            pair.restart(party, orderly=True)
+            assert pair.run(8, lambda: all(s.session.session is not None for s in pair.sides))
+            pair.run(1)
+            pair.cameras["east"].send([NEAR_ADA])
+            assert pair.run(8, pair.settled)
+            for side in pair.sides:
+                assert side.told("outage") == side.told("burned") == []
+                assert side.verified() == {("east", 0): ("ada",)}
+
+
+def test_many_faces_settle_after_a_restart_though_kappas_were_forgotten_meanwhile() -> None:
+    with Pair(ground(), watchlist()) as pair:
+        for _ in range(3):
+            pair.tap = Scissors(Confirm1)
+            pair.cameras["east"].send([NEAR_ADA])
+            pair.run(LIMITS.peer_silence + 1)
+            mend(pair)
+            assert pair.run(5, pair.settled)
+        for _ in range(5):  # these slots share a block of kappas with the ones above
+            pair.cameras["east"].send([STRANGER, NEAR_ADA])
+            assert pair.run(5, pair.settled)
+        assert pair.wrong_results(watchlist()) == []
+        assert pair.p0.verified() == pair.p1.verified()
+        assert len(pair.p0.verified()) >= 8
+
+
+def test_faces_held_during_an_outage_are_matched_afterwards() -> None:
+    with Pair(ground(), watchlist()) as pair:
+        assert pair.run(5, pair.prepared)
+        pair.cut = True
+        pair.cameras["east"].send([NEAR_ADA])
+        pair.run(3 * LIMITS.face_deadline)
+        pair.cut = False
+        assert pair.run(5, pair.settled)
+        assert pair.p0.verified() == pair.p1.verified() == {("east", 0): ("ada",)}
+
+
+def test_faces_in_slots_that_burn_are_let_go_on_both_sides() -> None:
+    with Pair(ground(), watchlist()) as pair:
+        pair.tap = Scissors(Prep3)
+        pair.cameras["east"].send([NEAR_ADA, STRANGER])
+        pair.run(LIMITS.peer_silence + 1)
+        mend(pair)
+        assert pair.run(10, pair.settled)
+        pair.run(3 * LIMITS.face_deadline)
+        for side in pair.sides:
+            assert [e.status for e in side.faces().values()] == [Status.BURNED] * 2
+            assert side.session.status()["faces_held"] == 0
+            assert side.told("omission") == []
+            assert {outcome for told in side.acks().values() for outcome in told} == {BURNED}
+
+
+def test_faces_that_come_for_burned_slots_are_told_as_burned_once() -> None:
+    with Pair(ground(), watchlist()) as pair:
+        assert pair.run(5, pair.prepared)
+        set_id = pair.cameras["east"].file.name.set_id()
+        for side in pair.sides:
+            side.session.burn([Run(set_id, 0, 1)], "a test")
+        pair.cameras["east"].send([NEAR_ADA, STRANGER])
+        pair.cameras["east"].resend(0)
+        for side in pair.sides:
+            assert [e.status for e in side.faces().values()] == [Status.BURNED] * 2
+            assert (side.folder / "events.jsonl").read_text().count('"face"') == 2
+
+
+def test_the_cameras_outcomes_never_contradict_what_a_party_released() -> None:
+    for kind in (Reveal1, Confirm0, Confirm1):
+        for deliver in (False, True):
+            with run_to(kind, deliver) as pair:
+                pair.run(LIMITS.peer_silence + 1)
+                mend(pair)
+                pair.run(5)
+                for side in pair.sides:
+                    acks = side.acks().get(("east", 0), [])
+                    assert VERIFIED not in acks or side.verified()
+                    assert acks
+
+
+def test_more_outages_than_allowed_close_the_window() -> None:
+    with Pair(ground(), watchlist()) as pair:
+        for _ in range(LIMITS.outages):
+            assert pair.run(8, lambda: pair.p0.session.session is not None)
+            pair.tap = Scissors(Reveal1)
+            pair.cameras["east"].send([STRANGER])
+            pair.run(LIMITS.peer_silence + 1)
+            assert pair.p0.session.closed is None
+            mend(pair)
+        pair.run(2)
+        pair.tap = Scissors(Reveal1)
+        pair.cameras["east"].send([STRANGER])
+        pair.run(LIMITS.peer_silence + 1)
+        mend(pair)
+        assert "outages" in (pair.p0.session.closed or "")
+        with pytest.raises(WindowClosed):
+            pair.restart(0)
+        pair.p0.session.sets.clear()
