@@ -1,0 +1,155 @@
+"""The deterministic core of the engine's material: seeds in, corrections and keys out.
+
+docs/engine.md, "Material". No I/O, no randomness, no clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared import engine_fss, engine_ring, ring
+from shared.engine_expand import alpha_share, elements, own_values, tile_keys
+from shared.engine_fss import KEY_TILE
+from shared.engine_plan import HIDDEN, MAC, RING_BITS, ROOT, Family, Kind, Plan, left_of
+from shared.errors import FormatError
+from shared.secret import Secret
+
+U8 = NDArray[np.uint8]
+U64 = NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSeeds:
+    """What the two parties expand their shares from, 32 bytes each."""
+
+    key0: Secret = field(repr=False)
+    key1: Secret = field(repr=False)
+
+    def destroy(self) -> None:
+        """Overwrites both."""
+        self.key0.destroy()
+        self.key1.destroy()
+
+
+def mint_corrections(plan: Plan, seeds: EngineSeeds, kind: Kind, first: int, count: int) -> U8:
+    """P1's corrections of consecutive items: the shares of derived elements, then all MAC shares.
+
+    Returns count kind.correction_bytes(1) uint8.
+    """
+    share0, total = _values(plan, seeds, kind, first, count)
+    out = np.empty(count * kind.correction_bytes(1), dtype=np.uint8)
+    size = 16 * kind.derived * count
+    corrections = out[:size].view(np.uint64).reshape(kind.shape(count, kind.derived))
+    macs = out[size:].view(np.uint64).reshape(total.shape)
+    known = (slice(None), slice(kind.uniform, None)) if kind.wide else slice(kind.uniform, None)
+    corrections[:] = ring.sub(total, share0)[known]
+    mac0 = elements(plan, seeds.key0, kind, MAC, first, count, kind.elements)
+    engine_ring.subtract_scaled(total, mac0, _alpha(seeds), macs)
+    return out
+
+
+def mint_keys(
+    plan: Plan, seeds: EngineSeeds, kind: Kind, set_digest: bytes, first: int, count: int
+) -> U8:
+    """The keys of consecutive items (first a multiple of 16), key by key; the same for both.
+
+    Returns count kind.key_bytes uint8. Raises FormatError.
+    """
+    if first % KEY_TILE:
+        raise FormatError(f"keys: found first item {first}, expected a multiple of {KEY_TILE}")
+    _, total = _values(plan, seeds, kind, first, count)
+    secret = np.ascontiguousarray(total[0, :, 0])
+    alpha = _alpha(seeds)
+    parts = []
+    for number, shape in enumerate(kind.keys):
+        points, below, from_ = _function(kind, number, secret)
+        out = np.empty(count * shape.key_bytes, dtype=np.uint8)
+        engine_fss.generate(
+            shape,
+            tile_keys(plan, kind, number, set_digest, first, count),
+            elements(plan, seeds.key0, kind, ROOT + number, first, count, 1)[0],
+            elements(plan, seeds.key1, kind, ROOT + number, first, count, 1)[0],
+            points,
+            _authenticated(below, alpha),
+            _authenticated(from_, alpha),
+            out,
+        )
+        parts.append(out)
+    return np.concatenate(parts)
+
+
+def client_masks(plan: Plan, seeds: EngineSeeds, kind: Kind, first: int, count: int) -> U8:
+    """The masks r of consecutive items as their client gets them: 16 count uint8."""
+    _, total = _values(plan, seeds, kind, first, count)
+    return np.ascontiguousarray(total[0]).view(np.uint8).reshape(-1)
+
+
+def _alpha(seeds: EngineSeeds) -> U64:
+    return ring.add(alpha_share(seeds.key0), alpha_share(seeds.key1))
+
+
+def _values(plan: Plan, seeds: EngineSeeds, kind: Kind, first: int, count: int) -> tuple[U64, U64]:
+    """P0's shares of all elements, and the elements: kind.shape(count, elements) uint64 each."""
+    share0 = own_values(plan, seeds.key0, kind, 0, first, count, kind.elements)
+    share1 = own_values(plan, seeds.key1, kind, 1, first, count, kind.elements)
+    total = ring.add(share0, share1)
+    derived = _derived(plan, seeds, kind, first, count, total)
+    if kind.wide:
+        total[:, kind.uniform :] = derived
+    else:
+        total[kind.uniform :] = derived
+    return share0, total
+
+
+def _function(kind: Kind, number: int, secret: U64) -> tuple[U64, U64, U64]:
+    """The point and both payloads of key `number`, from r mod 2^64: (n,) uint64 each."""
+    ones, zeros = np.ones_like(secret), np.zeros_like(secret)
+    if kind.family is Family.SIGN:
+        top = secret >> np.uint64(RING_BITS - 1)
+        return secret & np.uint64((1 << (RING_BITS - 1)) - 1), ones - top, top
+    if kind.family is Family.ZERO:
+        return secret, zeros, ones
+    if number == 1:
+        secret = secret & np.uint64((1 << kind.p) - 1)
+    return secret, ones, zeros
+
+
+def _authenticated(payload: U64, alpha: U64) -> U64:
+    """(value, MAC) of small payloads: (n, 4) uint64."""
+    value = np.stack([payload, np.zeros_like(payload)], axis=-1)
+    return np.concatenate([value, engine_ring.scale(value, alpha)], axis=-1)
+
+
+def _derived(plan: Plan, seeds: EngineSeeds, kind: Kind, first: int, count: int, total: U64) -> U64:
+    """The derived elements in the clear, from the uniform ones in `total`."""
+    family = kind.family
+    if family is Family.TRIPLE:
+        return ring.mul(total[:1], total[1:2])
+    if family is Family.SQUARE:
+        return ring.mul(total[:1], total[:1])
+    if family is Family.TRUNCATION:
+        shifted = np.zeros((1, count, 2), dtype=np.uint64)
+        shifted[0, :, 0] = total[0, :, 0] >> np.uint64(kind.p)
+        return shifted
+    if family is Family.BITS:
+        shares = [
+            elements(plan, key, kind, HIDDEN, first, count, 1) for key in (seeds.key0, seeds.key1)
+        ]
+        hidden = ring.add(*shares)[:, :, 0]
+        bits = np.zeros((count, kind.p, 2), dtype=np.uint64)
+        bits[:, :, 0] = (hidden >> np.arange(kind.p, dtype=np.uint64)) & np.uint64(1)
+        return bits
+    if family is Family.MATMUL:
+        n, m, p = kind.p, kind.q, kind.r
+        left = total[:, : n * m].reshape(count, n, m, 2)
+        right = total[:, n * m : kind.uniform].reshape(count, m, p, 2)
+        return engine_ring.matmul(left, right).reshape(count, n * p, 2)
+    if family is Family.FIXED:
+        _, matrix = _values(plan, seeds, left_of(kind), 0, 1)
+        left = matrix.reshape(1, kind.p, kind.q, 2)
+        right = total[:, : kind.q].reshape(count, kind.q, 1, 2)
+        return engine_ring.matmul(left, right).reshape(count, kind.p, 2)
+    return np.empty(kind.shape(count, 0), dtype=np.uint64)
