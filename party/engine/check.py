@@ -1,0 +1,95 @@
+"""The batched MAC check: coin tossing, then commit and open (protocol sections 3 and 6).
+
+[CDESX18] figure 7. Pure: randomness is handed in, nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared import prg, ring
+from shared.errors import TamperDetected
+from shared.hashing import digest
+
+U64 = NDArray[np.uint64]
+_STEP = 1 << 16  # openings at a time, so that coefficients stay in the cache
+
+CHECK_ROUNDS = 4
+
+
+class OpeningLog:
+    """Openings that no check has covered yet."""
+
+    def __init__(self) -> None:
+        self._entries: list[tuple[U64, U64]] = []
+        self.count = 0
+
+    def add(self, opened: U64, mac: U64) -> None:
+        """opened: what both parties now take for the element, mac: this party's MAC share of it."""
+        self._entries.append((opened, mac))
+        self.count += len(opened)
+
+    def sigma(self, alpha: U64, coin: bytes) -> bytes:
+        """sigma^j = sum chi (m^j - alpha^j x) mod 2^128 over all openings, as 16 bytes."""
+        total = np.zeros(2, dtype=np.uint64)
+        first = 0
+        for opened, macs in self._entries:
+            for at in range(0, len(opened), _STEP):
+                part = opened[at : at + _STEP]
+                numbers = np.arange(first, first + len(part), dtype=np.uint64)
+                chi = prg.expand(coin, numbers, prg.CHI, 1)[:, 0]
+                found = ring.inner_mac_check(chi, macs[at : at + _STEP], alpha.reshape(1, 2), part)
+                total = ring.add(total, found)
+                first += len(part)
+        return total.tobytes()
+
+    def clear(self) -> None:
+        """All of them passed."""
+        self._entries.clear()
+        self.count = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CheckName:
+    """What a check's commitments are bound to."""
+
+    session: bytes
+    check: int
+    openings: int
+
+    def seed_commitment(self, party: int, seed: bytes, nonce: bytes) -> bytes:
+        """To a party's part of the coin: seed of 32 bytes, nonce of 16."""
+        return digest("engine seed", self.session, self.check, self.openings, party, seed, nonce)
+
+    def coin(self, seed0: bytes, seed1: bytes) -> bytes:
+        """Of both seeds: the key from which the coefficients are expanded."""
+        both = bytes(a ^ b for a, b in zip(seed0, seed1, strict=True))
+        return digest("engine chi", self.session, self.check, self.openings, both)
+
+    def sigma_commitment(self, party: int, coin: bytes, sigma: bytes, nonce: bytes) -> bytes:
+        """To a party's check value of 16 bytes."""
+        return digest("engine sigma", self.session, self.check, coin, party, sigma, nonce)
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What the other party committed to; `verify` compares it with what it opens."""
+
+    commitment: bytes = field(repr=False)
+    what: str
+
+    def verify(self, opened: bytes) -> None:
+        """Raises TamperDetected unless the opening has this digest."""
+        if not hmac.compare_digest(self.commitment, opened):
+            raise TamperDetected(f"{self.what} does not open its commitment")
+
+
+def verify_sum(sigma0: bytes, sigma1: bytes, check: int) -> None:
+    """Raises TamperDetected unless both check values cancel."""
+    total = int.from_bytes(sigma0, "little") + int.from_bytes(sigma1, "little")
+    if total % (1 << 128):
+        raise TamperDetected(f"engine check {check}: the MAC check failed")

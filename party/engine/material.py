@@ -1,0 +1,181 @@
+"""A session's material at one party: taken in order, each item once (docs/engine.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from party.engine.arrays import MacKey, SharedArray
+from shared import engine_fss
+from shared.engine_expand import alpha_share, elements, own_values, tile_keys
+from shared.engine_file import EngineFile
+from shared.engine_plan import MAC, ROOT, Kind, Stream
+from shared.errors import InputError, MaterialExhausted
+
+U8 = NDArray[np.uint8]
+U64 = NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """Consecutive items of one kind, taken for good.
+
+    values, macs: one (count, 2) array an element, or, for a wide kind, one (count, elements, 2).
+    """
+
+    kind: Kind
+    first: int
+    count: int
+    values: Sequence[U64] = field(repr=False)
+    macs: Sequence[U64] = field(repr=False)
+    source: Material = field(repr=False)
+
+    def element(self, number: int) -> SharedArray:
+        """One element of each item, (count,); not for wide kinds."""
+        return SharedArray(self.source.key, self.values[number], self.macs[number])
+
+    def block(self, first: int, *shape: int) -> SharedArray:
+        """Consecutive elements of each item of a wide kind: (count, *shape)."""
+        stop = first + int(np.prod(shape, dtype=np.int64))
+        return SharedArray(
+            self.source.key,
+            self.values[0][:, first:stop].reshape(self.count, *shape, 2),
+            self.macs[0][:, first:stop].reshape(self.count, *shape, 2),
+        )
+
+    def evaluate(self, points: Sequence[U64]) -> tuple[SharedArray, ...]:
+        """Each key of each item at a public point: (count,) of points (count,) uint64."""
+        return self.source.evaluate(self, points)
+
+
+class Material:
+    """An open engine file as a sequence of items for each kind; each is given out once."""
+
+    def __init__(self, file: EngineFile, party: int) -> None:
+        """party: 0 or 1. Raises InputError for another recipient's file."""
+        if file.header.recipient != f"p{party}":
+            raise InputError(
+                f"engine file {file.path}: made for {file.header.recipient}, opened by p{party}"
+            )
+        self.file = file
+        self.plan = file.header.plan
+        self.party = party
+        self.set_digest = file.header.set_digest()
+        self.key = MacKey(party, alpha_share(file.key).copy())
+        self._taken: dict[Kind, int] = {kind: 0 for kind, _ in self.plan.counts}
+        self._streams = {(s.kind, s.keys): s for s in file.header.streams()}
+        self._chunks: dict[int, tuple[int, U8]] = {}
+
+    def remaining(self, kind: Kind) -> int:
+        """Items of this kind that are left."""
+        return self.plan.count(kind) - self._taken.get(kind, 0)
+
+    def require(self, wanted: Mapping[Kind, int]) -> None:
+        """Raises MaterialExhausted unless so many items of each kind are left."""
+        for kind, count in wanted.items():
+            if count > self.remaining(kind):
+                raise MaterialExhausted(
+                    f"engine material: found {self.remaining(kind)} items of {kind}, "
+                    f"expected {count}"
+                )
+
+    def used(self) -> dict[Kind, int]:
+        """Items taken so far."""
+        return {kind: count for kind, count in self._taken.items() if count}
+
+    def take(self, kind: Kind, count: int) -> Items:
+        """The next items. Raises MaterialExhausted."""
+        self.require({kind: count})
+        first = self._taken[kind]
+        self._taken[kind] = first + count
+        values, macs = self._elements(kind, first, count)
+        return Items(kind, first, count, values, macs, self)
+
+    def evaluate(self, items: Items, points: Sequence[U64]) -> tuple[SharedArray, ...]:
+        """As `Items.evaluate`."""
+        kind = items.kind
+        stream = self._streams[kind, True]
+        out = [np.empty((2, items.count, 2), dtype=np.uint64) for _ in kind.keys]
+        roots = [
+            elements(self.plan, self.file.key, kind, ROOT + number, items.first, items.count, 1)[0]
+            for number in range(len(kind.keys))
+        ]
+        for chunk, first, begin, end in _spans(stream, items.first, items.count):
+            words = self._chunk(stream, chunk)
+            inside, size = stream.items(chunk), 0
+            for number, shape in enumerate(kind.keys):
+                engine_fss.evaluate(
+                    shape,
+                    self.party,
+                    tile_keys(
+                        self.plan, kind, number, self.set_digest, chunk * stream.step, inside
+                    ),
+                    roots[number][begin:end],
+                    words[size : size + inside * shape.key_bytes],
+                    first,
+                    points[number][begin:end],
+                    out[number][0, begin:end],
+                    out[number][1, begin:end],
+                )
+                size += inside * shape.key_bytes
+        return tuple(SharedArray(self.key, value, mac) for value, mac in out)
+
+    def close(self) -> None:
+        """Destroys the keys; nothing more can be taken."""
+        self._taken = dict(self.plan.counts)
+        self._chunks.clear()
+        self.key.destroy()
+        self.file.close()
+
+    def _elements(self, kind: Kind, first: int, count: int) -> tuple[Sequence[U64], Sequence[U64]]:
+        many = kind.elements if self.party == 0 else kind.uniform
+        own = own_values(self.plan, self.file.key, kind, self.party, first, count, many)
+        if self.party == 0:
+            mac = elements(self.plan, self.file.key, kind, MAC, first, count, kind.elements)
+            return ([own], [mac]) if kind.wide else ([*own], [*mac])
+        derived = np.empty(kind.shape(count, kind.derived), dtype=np.uint64)
+        mac = np.empty(kind.shape(count, kind.elements), dtype=np.uint64)
+        stream = self._streams[kind, False]
+        for chunk, at, begin, end in _spans(stream, first, count):
+            content = self._chunk(stream, chunk)
+            inside = stream.items(chunk)
+            split = 16 * kind.derived * inside
+            found = content[:split].view(np.uint64).reshape(kind.shape(inside, kind.derived))
+            macs = content[split:].view(np.uint64).reshape(kind.shape(inside, kind.elements))
+            take = slice(at, at + end - begin)
+            if kind.wide:
+                derived[begin:end], mac[begin:end] = found[take], macs[take]
+            else:
+                derived[:, begin:end], mac[:, begin:end] = found[:, take], macs[:, take]
+        if kind.wide:
+            return [np.concatenate([own, derived], axis=1)], [mac]
+        return [*own, *derived], [*mac]
+
+    def _chunk(self, stream: Stream, number: int) -> U8:
+        """A decrypted chunk; the last one of each stream is kept, in one buffer."""
+        kept, content = self._chunks.get(stream.number, (-1, None))
+        if kept != number or content is None:
+            buffer = (
+                np.empty(stream.step * stream.item_bytes, np.uint8)
+                if content is None
+                else (content)
+            )
+            self.file.read_chunk(stream, number, buffer)
+            content = buffer
+            self._chunks[stream.number] = (number, buffer)
+        return content[: stream.items(number) * stream.item_bytes]
+
+
+def _spans(stream: Stream, first: int, count: int) -> list[tuple[int, int, int, int]]:
+    """Chunk, first item within it, and begin and end among the items asked for."""
+    spans = []
+    at = first
+    while at < first + count:
+        chunk, inside = divmod(at, stream.step)
+        stop = min(first + count, (chunk + 1) * stream.step)
+        spans.append((chunk, inside, at - first, stop - first))
+        at = stop
+    return spans
