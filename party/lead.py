@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence, Set
+from contextlib import closing
 from dataclasses import dataclass, field
 
 from party.agreement import NO_NONCE, SessionState, check_hello, session_id
@@ -12,6 +13,7 @@ from party.batches import Settled, awaiting, batch_name, check_name, settled_bat
 from party.intake import HeldFaces
 from party.journal import BatchOutcome, Count
 from party.matching import P0Confirming, P0Revealed, reveal_p0
+from party.matchqueue import MatchQueue
 from party.places import Entry, PlaceTable, propose
 from party.prepare import CheckHeader, P0Committed, P0Started, start_p0
 from party.schedule import CheckPlan, Demand, plan_check
@@ -67,7 +69,7 @@ class LeadSession(WindowSession):
         self._epoch = 0
         self._checks: OrderedDict[int, _Check] = OrderedDict()
         self._batches: OrderedDict[int, _Batch] = OrderedDict()
-        self._ready: OrderedDict[Run, bytes] = OrderedDict()
+        self._queue = MatchQueue()
         self._wanting: set[bytes] = set()
         self._late: dict[tuple[bytes, int], tuple[P0Confirming, Settled]] = {}
         self._placeless: set[bytes] = set()
@@ -107,6 +109,7 @@ class LeadSession(WindowSession):
         patience = _OWN_PATIENCE * self.limits.face_deadline
         self.overdue_faces(moment.seconds - patience, "no batch took")
         self.overdue_approvals(moment)
+        self._queue.prune(self._finished)
 
     def on_message(self, message: PartyMessage, moment: Moment) -> None:
         """One message of P1."""
@@ -126,22 +129,20 @@ class LeadSession(WindowSession):
                 self._prep3(message)
             case Held():
                 self._held_by_peer(message)
-                self._start_batches(moment)
             case Reveal1():
                 self._reveal1(message, moment)
-                self._start_batches(moment)
             case Ping():
                 pass
             case _:
                 raise ProtocolViolation(f"P1 sent a {type(message).__name__}")
 
     def on_held(self, held: HeldFaces, moment: Moment) -> None:
-        """A face that P1 holds too may be matched at once."""
+        """A face that P1 holds too may be matched."""
         if self.shared(held.run.set_id):
             self._wanting.add(held.run.set_id)
-        known = self._ready.get(held.run)
+        known = self._queue.digest_of(held.run)
         if known is not None and self._same_faces(held, known):
-            self._start_batches(moment)
+            self._queue.add(held)
 
     def on_watchlist(self, removed: Set[bytes], moment: Moment) -> None:
         """Proposes the places that follow from both watchlists."""
@@ -176,7 +177,7 @@ class LeadSession(WindowSession):
             self._abandon_batch(batch, reason, moment)
         self._checks.clear()
         self._batches.clear()
-        self._ready.clear()
+        self._queue.clear()
         self._proposal = None
         self._nonce = self.outbox.random(16)
         self._next_hello = moment.seconds + HELLO_SECONDS
@@ -295,6 +296,7 @@ class LeadSession(WindowSession):
         passed, answer = check.state.receive(message)
         del self._checks[message.check]
         self.keep(passed)
+        self._queue.try_again()
         # Places that were bound meanwhile are still to be opened for these slots.
         self._wanting.update(run.set_id for run in passed.header.runs)
         self.send(answer)
@@ -307,12 +309,14 @@ class LeadSession(WindowSession):
         if len(runs) != len(digests):
             raise ProtocolViolation("Held: as many digests as runs expected")
         self.known_runs(runs)
-        if len(self._ready) + len(runs) > self.limits.held_faces:
+        if len(self._queue) + len(runs) > self.limits.held_faces:
             raise ProtocolViolation(f"Held: more than {self.limits.held_faces} messages named")
         for run, digest in zip(runs, digests, strict=True):
             held = self.intake.get(run)
-            if held is None or self._same_faces(held, digest):
-                self._ready[run] = digest
+            if held is None:
+                self._queue.told(run, digest)
+            elif self._same_faces(held, digest):
+                self._queue.add(held)
 
     def _same_faces(self, held: HeldFaces, digest: bytes) -> bool:
         """Whether the peer holds the same masked faces; else they are burned on both sides.
@@ -323,41 +327,49 @@ class LeadSession(WindowSession):
             return True
         where = f"window {self.spec.name} camera {held.owner.name.camera} slot {held.run.first}"
         self.events.announce("mismatch", f"{where}: the two parties hold different masked faces")
-        self._ready.pop(held.run, None)
+        self._queue.discard(held.run)
         self.burn([held.run], "the two parties hold different masked faces")
         return False
 
     def _start_batches(self, moment: Moment) -> None:
         while self._may_start() and len(self._batches) < self.limits.batches_in_flight:
-            batch: list[HeldFaces] = []
-            limit = self.limits.faces_per_batch(self.table.numbers.used)
-            faces = 0
-            mask = 0
-            for run in list(self._ready):
-                held = self.intake.get(run)
-                if held is None:
-                    if self.ledger(run.set_id).finished(run.first, run.length):
-                        del self._ready[run]
-                    continue
-                prepared = self.prepared_places(run)
-                if not prepared or (mask and prepared != mask):
-                    continue
-                if batch and faces + run.length > limit:
-                    break
-                mask = prepared
-                batch.append(held)
-                faces += run.length
+            batch, mask = self._next_batch()
             if not batch:
                 return
-            self._reveal(batch, moment)
+            self._reveal(batch, mask, moment)
+
+    def _next_batch(self) -> tuple[list[HeldFaces], int]:
+        """The oldest faces that can be matched together, and the mask of their prepared places."""
+        limit = self.limits.faces_per_batch(self.table.numbers.used)
+        batch: list[HeldFaces] = []
+        faces = common = 0
+        candidates = self._queue.candidates(self._prepared)
+        with closing(candidates):
+            for held, mask in candidates:
+                if batch and faces + held.run.length > limit:
+                    break
+                if batch and mask != common:
+                    continue
+                common = mask
+                batch.append(held)
+                faces += held.run.length
+        return batch, common
+
+    def _prepared(self, held: HeldFaces) -> int:
+        if self.intake.get(held.run) is not held:
+            return -1
+        return self.prepared_places(held.run)
+
+    def _finished(self, run: Run) -> bool:
+        return self.ledger(run.set_id).finished(run.first, run.length)
 
     def _may_start(self) -> bool:
         return self.session is not None and not self.draining
 
-    def _reveal(self, batch: list[HeldFaces], moment: Moment) -> None:
+    def _reveal(self, batch: list[HeldFaces], mask: int, moment: Moment) -> None:
         runs = [held.run for held in batch]
         number = self._number()
-        live = self.live_places(runs, self.table)
+        live = self.table.chosen(mask)
         header = self.batch_header(number, batch, live, self.table)
         shares = self.tag_shares(batch, live, self.table)
         self.reserve(runs)
@@ -365,7 +377,7 @@ class LeadSession(WindowSession):
         state, message = reveal_p0(header, shares)
         for run in runs:
             self.intake.remove(run)
-            del self._ready[run]
+            self._queue.discard(run)
         deadline = moment.seconds + self.limits.confirm_deadline
         self._batches[number] = _Batch(state, batch, self.table, deadline)
         self.send(message)

@@ -68,6 +68,12 @@ class PlaceTable:
         self.numbers = _numbers(params, self.entries)
         self._digest = self._make_digest()
 
+    def chosen(self, mask: int) -> tuple[int, ...]:
+        """Live places that are in the mask as well, ascending."""
+        if mask & self.mask == self.mask:
+            return self.places
+        return tuple(place for place in self.places if mask >> place & 1)
+
     def bindings(self) -> tuple[Binding, ...]:
         """The live bindings, places ascending."""
         return tuple(Binding(place, entry.digest) for place, entry in self.entries.items())

@@ -412,9 +412,7 @@ class WindowSession:
         mask = table.mask
         for run in runs:
             mask &= self.prepared_places(run)
-        if mask == table.mask:
-            return table.places
-        return tuple(place for place in table.places if mask >> place & 1)
+        return table.chosen(mask)
 
     def opening_shares(self, header: CheckHeader, table: PlaceTable) -> OpeningShares:
         """This party's shares for a check."""
