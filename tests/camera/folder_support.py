@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -137,6 +139,26 @@ def make_folder(root: Path, name: str = CAMERA, **settings: object) -> Folder:
 
 
 Answer = Callable[["ShamParty", CameraMessage], CameraMessage | None]
+
+
+@contextmanager
+def serving(*parties: ShamParty) -> Iterator[None]:
+    """The parties answer from a thread of their own while the block runs."""
+    done = threading.Event()
+
+    def work() -> None:
+        while not done.is_set():
+            for party in parties:
+                party.serve()
+            done.wait(0.005)
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(work)
+        try:
+            yield
+        finally:
+            done.set()
+            running.result()
 
 
 @dataclass
