@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
 from perf.online import Conditions
-from perf.report import Figure, emit, show
+from perf.report import Figure, emit, show, show_rows
 from shared.errors import EXIT_OK, EXIT_UNEXPECTED
 
 _CACHED = (
@@ -89,8 +89,78 @@ def latency_command(wanted: Conditions, as_json: bool) -> int:
     return _finish(_title("latency", wanted), figures, result, as_json, _CACHED)
 
 
+@click.command("dealer")
+@_conditions()
+def dealer_command(wanted: Conditions, as_json: bool) -> int:
+    """Faces minted a second: on one core into memory, and on all cores to the disk."""
+    from perf.dealer import dealer
+
+    figures, result = dealer(wanted, _progress)
+    caption = "Encrypted. Of each run to the disk some slots are matched and compared."
+    return _finish(_title("dealer", wanted), figures, result, as_json, caption)
+
+
+@click.command("scale")
+@_conditions(faces=6_000, runs=1)
+def scale_command(wanted: Conditions, as_json: bool) -> int:
+    """Faces a second against entries, coordinates, faces and threads."""
+    from perf.scale import scale
+
+    points, result = scale(wanted, _progress)
+    headings = ["axis", "value", "faces", *(f.name.replace("_", " ") for f in points[0].figures())]
+    rows = [
+        (p.axis, f"{p.value:,}", f"{p.conditions.faces:,}", *(f.median for f in p.figures()))
+        for p in points
+    ]
+    return _table(_title("scale", wanted), headings, rows, result, as_json)
+
+
+@click.command("network")
+@_conditions(faces=6_000, runs=1)
+def network_command(wanted: Conditions, as_json: bool) -> int:
+    """The same figures with a long line between the parties, delayed and limited in a relay."""
+    from perf.network import network
+
+    found, result = network(wanted, _progress)
+    headings = [name.replace("_", " ") for name in found[0].as_map()]
+    rows = [tuple(far.as_map().values()) for far in found]
+    return _table(_title("network", wanted), headings, rows, result, as_json)
+
+
+@click.command("thesis")
+@_conditions(faces=4_000, runs=1)
+def thesis_command(wanted: Conditions, as_json: bool) -> int:
+    """Time and data against threads, as the thesis prints them."""
+    from perf.thesis import thesis
+
+    found, result = thesis(wanted, _progress)
+    headings = [name.replace("_", " ") for name in found[0].as_map()]
+    rows = [tuple(row.as_map().values()) for row in found]
+    return _table(_title("thesis", wanted), headings, rows, result, as_json)
+
+
+def _table(
+    title: str,
+    headings: list[str],
+    rows: Sequence[Sequence[object]],
+    result: dict[str, object],
+    as_json: bool,
+) -> int:
+    show_rows(title, headings, rows)
+    if as_json:
+        emit(result)
+    return EXIT_UNEXPECTED if result["mismatches"] else EXIT_OK
+
+
 def _title(what: str, wanted: Conditions) -> str:
     return f"{what}: {wanted.faces:,} faces, {wanted.entries:,} entries, d = {wanted.dim}"
 
 
-COMMANDS = (online_command, latency_command)
+COMMANDS = (
+    online_command,
+    latency_command,
+    dealer_command,
+    scale_command,
+    network_command,
+    thesis_command,
+)

@@ -52,8 +52,8 @@ class Deployment:
         for party in PARTIES:
             watchlist.save(self.root / party / "watchlist.jsonl", content)
 
-    def mint(self, slots: int) -> Minted:
-        """Mints the window for every camera and hands the files out."""
+    def mint(self, slots: int, *, workers: int | None = None) -> Minted:
+        """Mints the window for every camera, on all cores by default, and hands the files out."""
         out = self.root / "dealer" / "out"
         keys = {
             who: load_window_key(
@@ -68,7 +68,7 @@ class Deployment:
         cameras = tuple(CameraOrder(name, slots, keys[name]) for name in self.cameras)
         order = MintOrder(self.params, self.window, keys["p0"], keys["p1"], cameras)
         with MintJob(order, self.identities["dealer"], out) as job:
-            minted = job.mint(job.plan())
+            minted = job.mint(job.plan(), workers=workers)
         for party in PARTIES:
             for path in sorted((out / self.window.id / party).glob("*.tkm")):
                 path.rename(self.root / party / "material" / path.name)
@@ -77,10 +77,22 @@ class Deployment:
             path.rename(self.root / name / "material" / path.name)
         return minted
 
-    def start(self, *, cpus: Sequence[int | None] = (None, None)) -> Running:
+    def start(
+        self, *, cpus: Sequence[int | None] = (None, None), log_level: str = "info"
+    ) -> Running:
         """Both party processes."""
         processes = [
-            _spawn(["party", "run", "-c", str(self.root / party / "party.toml")], cpu)
+            _spawn(
+                [
+                    "party",
+                    "--log-level",
+                    log_level,
+                    "run",
+                    "-c",
+                    str(self.root / party / "party.toml"),
+                ],
+                cpu,
+            )
             for party, cpu in zip(PARTIES, cpus, strict=True)
         ]
         return Running(self, processes)
@@ -152,10 +164,12 @@ def deploy(
     limits: dict[str, float] | None = None,
     camera_settings: dict[str, object] | None = None,
     party_settings: dict[str, object] | None = None,
+    p0_peer_address: str | None = None,
 ) -> Deployment:
     """Makes every role's folder, configuration and trust; the window starts now.
 
-    seconds: the window's length. limits: of the parties' configuration. Raises typed errors.
+    seconds: the window's length. limits: of the parties' configuration. p0_peer_address: of a
+    relay to P1, if there is one. Raises typed errors.
     """
     ports = free_ports(3)
     at = [f"tcp://127.0.0.1:{port}" for port in ports]
@@ -178,7 +192,7 @@ def deploy(
         values = {
             "party": party,
             "listen": at[party],
-            "peer_address": at[2],
+            "peer_address": p0_peer_address if p0_peer_address and party == 0 else at[2],
             "limits": limits or {},
             **(party_settings or {}),
         }

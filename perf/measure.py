@@ -18,11 +18,13 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from party.config import PartyConfig
 from party.events import EventStore, Status
 from party.node import EVENTS_FILE, LINES_FILE
-from perf.deployment import PARTIES, Deployment, Running, deploy
+from perf.deployment import PARTIES, Deployment, Running, deploy, free_ports
 from perf.feeder import Plan
 from perf.replay import Workload, people
+from shared import config
 from shared.errors import ResourceError
 from shared.fixedpoint import plaintext_matches
 
@@ -34,11 +36,21 @@ _STATUS_SECONDS = 1.2
 
 
 @dataclass(frozen=True, slots=True)
+class Distance:
+    """Between the parties: added round trip in ms, and megabits a second (0: no limit)."""
+
+    round_trip_ms: float
+    megabits: float
+
+
+@dataclass(frozen=True, slots=True)
 class Setting:
     """How the stack runs. cpus: the core of each party, None for any. threads: of each party.
 
     ahead: slots a camera prepared ahead of its faces; None: all, before the first face is sent.
-    cold: the material is dropped from the page cache before the first face is sent.
+    cold: the material is dropped from the page cache before the first face is sent. slots: minted
+    for each camera; None: as many as it has faces. mint_workers: the dealer's threads, None: one
+    a core.
     """
 
     cameras: int = 1
@@ -48,6 +60,9 @@ class Setting:
     cpus: tuple[int | None, int | None] = (None, None)
     threads: int = 1
     cold: bool = False
+    slots: int | None = None
+    mint_workers: int | None = None
+    distance: Distance | None = None
     limits: dict[str, float] = field(default_factory=dict)
 
 
@@ -94,6 +109,7 @@ def _measure(work: Workload, setting: Setting, root: Path, one_by_one: bool) -> 
     count = len(work.faces)
     share = -(-count // setting.cameras)
     ahead = share if setting.ahead is None else setting.ahead
+    relay_port = free_ports(1)[0]
     cameras = [f"cam{number:04d}" for number in range(setting.cameras)]
     made = deploy(
         root,
@@ -107,16 +123,22 @@ def _measure(work: Workload, setting: Setting, root: Path, one_by_one: bool) -> 
             **setting.limits,
         },
         party_settings={"threads": setting.threads},
+        p0_peer_address=f"tcp://127.0.0.1:{relay_port}" if setting.distance else None,
     )
     made.write_watchlist(people(work))
     start = time.perf_counter()
-    made.mint(share)
+    slots = max(setting.slots or share, share)
+    made.mint(slots, workers=setting.mint_workers)
     seconds_mint = time.perf_counter() - start
-    material = _material(made, share)
+    material = _material(made, slots)
     faces = root / "faces.npy"
     np.save(faces, work.faces, allow_pickle=False)
     start = time.perf_counter()
-    with made.start(cpus=setting.cpus) as running, _Memory(running) as memory:
+    with (
+        _relay(made, relay_port, setting.distance),
+        made.start(cpus=setting.cpus, log_level="error") as running,
+        _Memory(running) as memory,
+    ):
         _wait_running(running)
         seconds_start = time.perf_counter() - start
         paths = [made.folder(party).state / LINES_FILE for party in PARTIES]
@@ -130,7 +152,7 @@ def _measure(work: Workload, setting: Setting, root: Path, one_by_one: bool) -> 
             (paths[0], paths[1]),
         )
         with _feeder(plan) as feeder:
-            prepared = min(share, ahead) * setting.cameras
+            prepared = min(slots, ahead) * setting.cameras
             running.wait_until_prepared(prepared, _PATIENCE_SECONDS)
             seconds_prepare = time.perf_counter() - start - seconds_start
             if setting.cold:
@@ -155,6 +177,22 @@ def _measure(work: Workload, setting: Setting, root: Path, one_by_one: bool) -> 
         memory.most / (1 << 20),
         latencies,
     )
+
+
+@contextmanager
+def _relay(made: Deployment, port: int, distance: Distance | None) -> Iterator[None]:
+    """The long line between the parties, where there is one."""
+    if distance is None:
+        yield
+        return
+    target = config.load(PartyConfig, made.root / "p1" / "party.toml").peer_address
+    arguments = (port, target.rpartition(":")[2], distance.round_trip_ms / 2, distance.megabits)
+    process = subprocess.Popen([sys.executable, "-m", "perf.relay", *map(str, arguments)])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 @contextmanager

@@ -72,7 +72,7 @@ def show(title: str, figures: Sequence[Figure], caption: str = "") -> None:
     for figure in figures:
         values = (figure.median, min(figure.values), max(figure.values))
         table.add_row(figure.name.replace("_", " "), *(number(value) for value in values))
-    Console().print(table)
+    _console().print(table)
 
 
 def show_rows(title: str, headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -82,7 +82,7 @@ def show_rows(title: str, headings: Sequence[str], rows: Iterable[Sequence[objec
         table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(*(number(v) if isinstance(v, float) else str(v) for v in row))
-    Console().print(table)
+    _console().print(table)
 
 
 def emit(content: Mapping[str, object]) -> None:
@@ -104,3 +104,8 @@ def _processor() -> str:
         return platform.machine()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def _console() -> Console:
+    """As wide as the terminal; wide where the output goes to a file."""
+    return Console() if Console().is_terminal else Console(width=160)
