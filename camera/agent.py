@@ -240,8 +240,8 @@ class CameraAgent:
         skipped = self._journal.raise_high_water(self.set.set_id, message.high_water)
         if skipped:
             log.warning(
-                "P%d knows %d slots as used that this camera does not: is this a restored "
-                "backup? They are left out",
+                "P%d has burned or used %d slots that this camera has not: they are left out. "
+                "Without an outage of the parties this shows a restored backup of the camera",
                 link.party,
                 skipped,
             )

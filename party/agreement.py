@@ -80,6 +80,15 @@ def check_hello(owner: WindowSession, found: Hello, wall_ms: int) -> None:
         )
     if found.generation >= 1 << 63:
         raise ProtocolViolation(f"window {window}: the peer's journal has an impossible age")
+    expected = NO_NONCE if owner.party == 1 else found.answers
+    if found.answers != expected:
+        raise ProtocolViolation(f"window {window}: P0 answers nobody, expected zeros")
+    for mark in found.sets:
+        if max(mark.prepared, mark.revealed) > mark.slots:
+            raise ProtocolViolation(
+                f"window {window} camera {mark.camera}: found marks {mark.prepared} and "
+                f"{mark.revealed}, expected at most {mark.slots} slots"
+            )
     offset = abs(found.clock_ms - wall_ms) / 1000
     if offset > owner.limits.clock_tolerance:
         raise HeaderMismatch(

@@ -188,6 +188,9 @@ class FollowSession(WindowSession):
         self._map_due = None
         return in_flight
 
+    def give_up(self, reason: str) -> None:
+        """P1 awaits nothing: it is final with Confirm0."""
+
     def settled_below(self) -> int:
         """The lowest batch number that is not settled here."""
         return min(self._batches, default=self._next_batch)
@@ -354,6 +357,8 @@ class FollowSession(WindowSession):
         if not batch:
             raise HeaderMismatch(f"batch {message.batch}: no slot is named")
         live = self._live_named(message, runs, table)
+        if not live:
+            raise HeaderMismatch(f"batch {message.batch}: no place is named that is live here")
         header = self.batch_header(message.batch, batch, live, table)
         header.matches(message)
         self._unprepared(header, table, moment)

@@ -66,6 +66,7 @@ class LeadSession(WindowSession):
         self._next_hello = 0.0
         self._next_number = 0
         self._proposal: PlaceTable | None = None
+        self._proposal_due = 0.0
         self._epoch = 0
         self._checks: OrderedDict[int, _Check] = OrderedDict()
         self._batches: OrderedDict[int, _Batch] = OrderedDict()
@@ -99,6 +100,8 @@ class LeadSession(WindowSession):
         for batch in self._batches.values():
             if moment.seconds > batch.deadline:
                 raise PeerVanished(f"batch {batch.state.header.batch}: no answer in time")
+        if self._proposal is not None and moment.seconds > self._proposal_due:
+            raise PeerVanished("P1 agreed to no place map in time")
         if not self.draining:
             self._start_checks(moment)
             self._start_batches(moment)
@@ -157,6 +160,7 @@ class LeadSession(WindowSession):
             return
         self._epoch += 1
         self._proposal = PlaceTable(self.params, self.spec.name, self._epoch, entries)
+        self._proposal_due = moment.seconds + self.limits.confirm_deadline
         self.bind(self._proposal)
         self.bound.update({p: e.digest for p, e in entries.items()})
         self.send(PlaceMap(self.session, self._epoch, self._proposal.bindings()))
@@ -182,6 +186,12 @@ class LeadSession(WindowSession):
         self._nonce = self.outbox.random(16)
         self._next_hello = moment.seconds + HELLO_SECONDS
         return in_flight
+
+    def give_up(self, reason: str) -> None:
+        """No confirmation is awaited any more."""
+        for _, settled in self._late.values():
+            self._burn_settled(settled, f"never confirmed: {reason}")
+        self._late.clear()
 
     def settled_below(self) -> int:
         """The lowest batch number that is not settled here."""
@@ -235,6 +245,7 @@ class LeadSession(WindowSession):
             raise HeaderMismatch("the peer's place map differs from the proposed one")
         self._proposal = None
         self.adopt(proposal)
+        self._queue.try_again()
         self._wanting = {set_id for set_id in self.sets if self.shared(set_id)}
 
     # -- prepare -------------------------------------------------------------------------
@@ -358,7 +369,7 @@ class LeadSession(WindowSession):
     def _prepared(self, held: HeldFaces) -> int:
         if self.intake.get(held.run) is not held:
             return -1
-        return self.prepared_places(held.run)
+        return self.prepared_places(held.run) & self.table.mask
 
     def _finished(self, run: Run) -> bool:
         return self.ledger(run.set_id).finished(run.first, run.length)
@@ -421,16 +432,20 @@ class LeadSession(WindowSession):
         try:
             state.receive(message)
         except TamperDetected as error:
-            self.journal.finish(settled.batch_id, BatchOutcome.BURNED)
-            first = 0
-            for run in settled.runs:
-                times = settled.times[first : first + run.length]
-                first += run.length
-                self.events.record_burned(self.sets[run.set_id].name, run, times, str(error))
-                self.finish_burned(run)
-            self._late.pop((settled.session, settled.number), None)
             self._batches.pop(settled.number, None)
+            self._late.pop((settled.session, settled.number), None)
+            self._burn_settled(settled, str(error))
             raise
+
+    def _burn_settled(self, settled: Settled, reason: str) -> None:
+        """Faces past Confirm0 that will never be verified."""
+        self.journal.finish(settled.batch_id, BatchOutcome.BURNED)
+        first = 0
+        for run in settled.runs:
+            times = settled.times[first : first + run.length]
+            first += run.length
+            self.events.record_burned(self.sets[run.set_id].name, run, times, reason)
+            self.finish_burned(run)
 
     def _abandon_batch(self, batch: _Batch, reason: str, moment: Moment) -> None:
         name = batch_name(batch.state.header.session, batch.state.header.batch)

@@ -28,6 +28,7 @@ from party.slots import SetLedger
 from shared.codec import Buffer
 from shared.errors import (
     HeaderMismatch,
+    InputError,
     PeerVanished,
     SecurityError,
     StaleMessage,
@@ -50,6 +51,7 @@ from shared.messages import (
     Ping,
     Refused,
     Run,
+    Welcome,
     pack_runs,
     unpack_runs,
 )
@@ -116,6 +118,8 @@ class WindowSession:
         self._last_ping = 0.0
         self._down_since = 0.0
         self._told_stale = ""
+        self._told_clock = False
+        self._burned_ahead: set[bytes] = set()
         self._peer_approved: tuple[bytes, ...] = ()
         self._lacking: dict[bytes, float] = {}
 
@@ -139,7 +143,7 @@ class WindowSession:
                 self.events.announce("mismatch", str(error))
                 if isinstance(message, Hello):
                     self.mismatch = error
-            elif isinstance(error, SecurityError):
+            elif isinstance(error, SecurityError | InputError):
                 self.events.announce("violation", f"window {self.spec.name}: {error}")
 
     def faces(self, message: Faces, frames: list[Buffer], moment: Moment) -> None:
@@ -166,6 +170,12 @@ class WindowSession:
         """Deadlines, pings, and whatever is next to do."""
         if self.closed is not None:
             return
+        for set_id in self._burned_ahead:
+            owner = self.sets[set_id]
+            name, mark = owner.name, self._camera_mark(owner)
+            welcome = Welcome(name.window, name.camera, name.mint_id, mark, moment.wall_ms)
+            self.outbox.cameras.append((name.camera, welcome))
+        self._burned_ahead.clear()
         if self.session is not None:
             if moment.seconds - self._last_heard > self.limits.peer_silence:
                 self.drop("the peer is silent", moment)
@@ -190,7 +200,7 @@ class WindowSession:
             self.on_watchlist(removed, moment)
 
     def welcome(self, hello: CameraHello) -> int:
-        """The highest slot of this camera's set that was used, plus one. Raises HeaderMismatch."""
+        """The slot from which on this camera's set is of use here. Raises HeaderMismatch."""
         owner = self.by_camera.get(hello.camera)
         if owner is None:
             raise HeaderMismatch(
@@ -201,8 +211,7 @@ class WindowSession:
                 f"window {self.spec.name}: camera {hello.camera} has material of another "
                 "minting attempt or other parameters"
             )
-        held = self.intake.highest(owner.set_id)
-        return max(self.ledger(owner.set_id).mark.revealed, held)
+        return self._camera_mark(owner)
 
     def status(self) -> dict[str, object]:
         """For the status file: no secret, nothing of faces but their number."""
@@ -242,9 +251,10 @@ class WindowSession:
         """Ends the window for good: everything still open is burned, nothing may be used."""
         if self.closed is not None:
             return
+        self.journal.close_window(self.spec.name, reason)
         self.drop(reason, moment, orderly=True)
         self.burn([held.run for held in list(self.intake)], reason)
-        self.journal.close_window(self.spec.name, reason)
+        self.give_up(reason)
         self.closed = reason
         for owner in self.sets.values():
             owner.close()
@@ -273,6 +283,10 @@ class WindowSession:
 
     def on_watchlist(self, removed: Set[bytes], moment: Moment) -> None:
         """Our watchlist, or the peer's, changed; removed: digests of entries gone from ours."""
+        raise NotImplementedError
+
+    def give_up(self, reason: str) -> None:
+        """The window is closed: whatever was still awaited ends as burned."""
         raise NotImplementedError
 
     def recover(self, moment: Moment) -> None:
@@ -576,8 +590,19 @@ class WindowSession:
             self._refused(message, moment)
         else:
             if isinstance(message, Ping):
-                self.peer_clock_offset_ms = message.clock_ms - moment.wall_ms
+                self._note_clock(message, moment)
             self.on_message(message, moment)
+
+    def _note_clock(self, message: Ping, moment: Moment) -> None:
+        """Announces, once, a clock that has drifted too far since the session began."""
+        self.peer_clock_offset_ms = message.clock_ms - moment.wall_ms
+        seconds = abs(self.peer_clock_offset_ms) / 1000
+        far = seconds > self.limits.clock_tolerance
+        if far and not self._told_clock:
+            self.events.announce(
+                "clock", f"window {self.spec.name}: the peer's clock is {seconds:.1f} s off"
+            )
+        self._told_clock = far
 
     def known_runs(self, runs: Iterable[Run]) -> None:
         """Raises HeaderMismatch unless both parties hold the sets of these slots."""
@@ -643,8 +668,17 @@ class WindowSession:
         self.events.announce("burned", f"window {self.spec.name}: {slots} slots: {reason}")
         self._release(runs, reason)
 
+    def _camera_mark(self, owner: PartySet) -> int:
+        """The slot after all that was revealed or is held, and after what burned there."""
+        ledger = self.ledger(owner.set_id)
+        mark = max(ledger.mark.revealed, self.intake.highest(owner.set_id))
+        if mark < owner.slots and ledger.burned.covers(mark, 1):
+            return ledger.burned.within(mark, owner.slots - mark)[0].stop
+        return mark
+
     def _release(self, runs: Iterable[Run], reason: str) -> None:
         for run in runs:
+            self._burned_ahead.add(run.set_id)
             self.sets[run.set_id].finish(run.first, run.length)
             lost = self.intake.overlapping(run)
             for held in lost:

@@ -41,6 +41,7 @@ from shared.messages import (
     Reveal0,
     Reveal1,
     Run,
+    Welcome,
     unpack_runs,
 )
 from tests.support.minted import PARTIES, START_MS, MintedWindow, names_of_matches
@@ -101,6 +102,7 @@ class Side:
         self.entries = tuple(entries)
         self.limits = limits
         self.shown = Shown()
+        self.compared: dict[tuple[str, int], tuple[str, ...]] = {}
         self.cameras: list[tuple[str, CameraMessage]] = []
         self.camera_errors: list[TwokeyError] = []
         self.sent: list[PartyMessage] = []
@@ -218,10 +220,20 @@ class Side:
                 if isinstance(message, Reveal0)
                 else self._asked_runs(message)
             )
+            if isinstance(message, Reveal0):
+                self._compare(message, runs)
             for run in runs:
                 for slot in range(run.first, run.stop):
                     shown = (run.set_id, slot)
                     self.shown.reveals[shown] = self.shown.reveals.get(shown, 0) + 1
+
+    def _compare(self, message: Reveal0, runs: Iterable[Run]) -> None:
+        """Which entries P0 compares these faces with."""
+        batch = self.session._batches[message.batch]  # type: ignore[attr-defined]
+        names = tuple(batch.table.entries[place].name for place in batch.state.header.live)
+        for run in runs:
+            camera = self.session.sets[run.set_id].name.camera
+            self.compared.update({(camera, slot): names for slot in range(run.first, run.stop)})
 
     def _openings(self, message: Prep0 | Prep1) -> list[tuple[bytes, int, int]]:
         if isinstance(message, Prep0):
@@ -275,7 +287,11 @@ class Camera:
         return frames
 
     def send(self, faces: ArrayLike, to: Sequence[int] = (0, 1)) -> None:
-        """Masks faces and hands them to the parties."""
+        """Masks faces and hands them to the parties, in slots that neither has burned."""
+        for side in self._pair.sides:
+            for name, message in side.cameras:
+                if isinstance(message, Welcome) and name == self.name:
+                    self.next_slot = max(self.next_slot, message.high_water)
         frames = self.message(faces)
         for party in to:
             self._pair.sides[party].from_camera(frames, self._pair.moment)
@@ -403,23 +419,31 @@ class Pair:
             queue.clear()
         side.open(side.local(self.moment))
 
+    @property
+    def threshold(self) -> int:
+        """T of the window."""
+        return self.ground.params.threshold
+
     # -- what must always hold -----------------------------------------------------------
 
     def plaintext(self, entries: Sequence[Entry]) -> dict[tuple[str, int], tuple[str, ...]]:
         """The right answer for every captured face."""
-        threshold = self.ground.params.threshold
         return {
-            key: tuple(sorted(names_of_matches(face, entries, threshold)))
+            key: tuple(sorted(names_of_matches(face, entries, self.threshold)))
             for key, face in self.captured.items()
         }
 
     def wrong_results(self, entries: Sequence[Entry]) -> list[str]:
-        """Released results that differ from the plaintext, and anything that was shown twice."""
-        right = self.plaintext(entries)
+        """Released results that differ from the plaintext, and anything that was shown twice.
+
+        A face is judged by those of the entries that were live in its batch.
+        """
         found = []
         for side in self.sides:
             for key, names in side.verified().items():
-                if names != right[key]:
-                    found.append(f"P{side.party} {key}: {names} instead of {right[key]}")
+                live = [entry for entry in entries if entry.name in self.p0.compared[key]]
+                right = tuple(sorted(names_of_matches(self.captured[key], live, self.threshold)))
+                if names != right:
+                    found.append(f"P{side.party} {key}: {names} instead of {right}")
             found += [f"P{side.party} showed {what}" for what in side.shown.twice()]
         return found

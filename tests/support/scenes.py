@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 
-import numpy as np
-from numpy.typing import NDArray
-
 from party.places import Entry
 from tests.support.minted import MintedWindow, entries_of, minted, parameters
 
@@ -44,7 +41,7 @@ def squares(total: int) -> tuple[int, int, int, int]:
     raise ValueError(f"{total} is no sum of four squares")
 
 
-def at_distance(entry: Sequence[int], distance: int) -> NDArray[np.int64]:
+def at_distance(entry: Sequence[int], distance: int) -> list[int]:
     """A face at exactly this squared distance from an entry, towards the origin."""
-    row = np.asarray(entry, dtype=np.int64)
-    return row - np.where(row < 0, -1, 1) * np.asarray(squares(distance), dtype=np.int64)
+    parts = squares(distance)
+    return [c + part if c < 0 else c - part for c, part in zip(entry, parts, strict=True)]
