@@ -96,6 +96,12 @@ class PartyConfig(Config):
     watchlist: Path = Field(
         default=Path("watchlist.jsonl"), description="This party's copy of the watchlist."
     )
+    threshold: float | None = Field(
+        default=None,
+        ge=0,
+        description="The threshold on the squared distance that this party agrees to; a window "
+        "made for another one is refused. Without it, the dealer's is taken.",
+    )
     listen: str = Field(
         default="tcp://0.0.0.0:7702", description="Address on which cameras connect."
     )

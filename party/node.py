@@ -23,7 +23,7 @@ from party.places import Entry
 from party.session import Moment, WindowSession
 from party.status import STATUS_FILE
 from party.warmup import warm_up
-from party.windows import FoundFile, Opener, find_files
+from party.windows import FoundFile, Opener, check_threshold, find_files
 from shared.atomicfile import PUBLIC, write_atomic
 from shared.codec import Buffer
 from shared.errors import (
@@ -406,6 +406,7 @@ class PartyNode:
             if start - moment.wall_ms > self.config.open_ahead_seconds * 1000:
                 continue
             try:
+                check_threshold(self.config.threshold, usable[0].header.params)
                 entries = self._people.entries(usable[0].header.params)
                 session = self._opener.open(usable, entries, moment)
             except TwokeyError as error:

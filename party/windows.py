@@ -20,6 +20,7 @@ from party.slots import SetInfo
 from shared.errors import HeaderMismatch, TwokeyError
 from shared.keys import PublicIdentity, Role
 from shared.materialfile import Header, MaterialFile, read_header
+from shared.params import Parameters, scaled_threshold
 from shared.windowkeys import destroy_window_key, load_private_window_key
 
 log = logging.getLogger(__name__)
@@ -113,6 +114,18 @@ class Opener:
         destroy_window_key(self.state, window)
         for found in files:
             found.path.unlink(missing_ok=True)
+
+
+def check_threshold(agreed: float | None, params: Parameters) -> None:
+    """Raises HeaderMismatch when a window is for another threshold than this party agrees to.
+
+    agreed: on the squared distance; None when the dealer's is taken.
+    """
+    if agreed is not None and params.threshold != scaled_threshold(agreed, params):
+        raise HeaderMismatch(
+            f"parameters: found threshold {params.threshold}, this party agrees to "
+            f"{scaled_threshold(agreed, params)} ({agreed} on the squared distance)"
+        )
 
 
 def find_files(folder: Path, known: dict[Path, FoundFile]) -> dict[str, list[FoundFile]]:

@@ -11,7 +11,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any, Final, Literal, TypeGuard
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 
 from shared.atomicfile import file_error
 from shared.codec import unpack_canonical

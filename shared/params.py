@@ -139,11 +139,20 @@ def for_bounds(
         fraction_bits=fraction_bits,
         headroom_bits=headroom_bits,
         places=places,
-        threshold=round(threshold * scale * scale),
+        threshold=_scaled(threshold, fraction_bits),
         face_bound=math.floor(face_norm * scale),
         entry_bound=math.floor(entry_norm * scale),
         model=model,
     )
+
+
+def scaled_threshold(threshold: float, params: Parameters) -> int:
+    """T of a threshold on the squared distance, rounded to nearest even (section 2)."""
+    return _scaled(threshold, params.fraction_bits)
+
+
+def _scaled(threshold: float, fraction_bits: int) -> int:
+    return round(threshold * (1 << 2 * fraction_bits))
 
 
 def _in_range(name: str, value: int, low: int, high: int) -> None:
