@@ -1,0 +1,194 @@
+"""The programs of a party and of a camera, which die at a named point and record what they send.
+
+`python -m tests.processes.child party CONFIG` is `twokey-party run`; `... camera CONFIG FACES SIZE
+PAUSE` is a camera whose frames are rows of a .npy file instead of pictures, row = slot. Both are
+the real programs, with calls added around some of their methods:
+
+TWOKEY_STOP_AT=POINT[:N]: SIGKILL to itself at the N-th time that this point is reached.
+TWOKEY_RECORD=FILE: every message is appended before it is sent, as msgpack [to, frames].
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import numpy as np
+
+from camera import sets as camera_sets
+from camera.agent import CameraAgent
+from camera.config import CameraConfig
+from camera.journal import CameraJournal
+from camera.pipeline import Captured
+from camera.ratchetfile import RatchetFile
+from camera.runner import CameraRunner
+from party.cli import cli as party_cli
+from party.events import EventStore
+from party.journal import PartyJournal
+from party.linefile import LineFile
+from party.node import PartyNode
+from shared import config
+from shared.cli import forbid_core_dumps, run
+
+STOP_AT = "TWOKEY_STOP_AT"
+RECORD = "TWOKEY_RECORD"
+ENOUGH = "enough"  # a file of this name beside the faces ends them
+_LEAVES = 0.03  # seconds for what was sent to leave the process before it dies
+
+PARTY_POINTS: tuple[tuple[type, tuple[str, ...]], ...] = (
+    (
+        PartyJournal,
+        (
+            "register_sets",
+            "remember_peer",
+            "raise_high_water",
+            "bind_places",
+            "mark_in_prepare",
+            "mark_prepared",
+            "reserve_reveal",
+            "mark_revealed",
+            "record_expectation",
+            "record_opening",
+            "finish",
+            "resolve",
+            "fail_check",
+            "burn",
+            "count",
+            "sync",
+        ),
+    ),
+    (
+        EventStore,
+        ("record", "record_burned", "record_unresolved", "announce", "sync"),
+    ),
+    (LineFile, ("append",)),
+)
+CAMERA_POINTS: tuple[tuple[type, tuple[str, ...]], ...] = (
+    (CameraJournal, ("adopt_set", "append", "acknowledge")),
+    (RatchetFile, ("advance",)),
+)
+
+
+class Stop:
+    """Kills this process at the point that the environment names."""
+
+    def __init__(self, wish: str) -> None:
+        self._point, _, count = wish.partition(":")
+        self._left = int(count or 1)
+
+    def reached(self, point: str) -> None:
+        """A point of the program; it ends here if this is the one."""
+        if point != self._point:
+            return
+        self._left -= 1
+        if self._left == 0:
+            if point.startswith("after send"):
+                time.sleep(_LEAVES)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def around(self, owner: Any, method: str, name: str) -> None:
+        """Makes points `before NAME` and `after NAME` of a method or function."""
+        inner = getattr(owner, method)
+
+        @functools.wraps(inner)
+        def outer(*arguments: Any, **named: Any) -> Any:
+            self.reached(f"before {name}")
+            result = inner(*arguments, **named)
+            self.reached(f"after {name}")
+            return result
+
+        setattr(owner, method, outer)
+
+    def around_sending(
+        self, owner: Any, method: str, describe: Callable[..., tuple[str, str, list[bytes]]]
+    ) -> None:
+        """The same for what sends a message; it is recorded between the first point and it."""
+        inner = getattr(owner, method)
+        path = os.environ.get(RECORD)
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600) if path else -1
+
+        @functools.wraps(inner)
+        def outer(*arguments: Any, **named: Any) -> Any:
+            to, kind, frames = describe(*arguments, **named)
+            self.reached(f"before send {kind}")
+            if handle >= 0:
+                os.write(handle, msgpack.packb([to, frames]))
+            result = inner(*arguments, **named)
+            self.reached(f"after send {kind}")
+            return result
+
+        setattr(owner, method, outer)
+
+
+def party(stop: Stop, config_path: str) -> None:
+    """`twokey-party run` with the points of a party."""
+    from shared.messages import CAMERA_CODEC, PARTY_CODEC
+
+    for owner, methods in PARTY_POINTS:
+        for method in methods:
+            stop.around(owner, method, f"{owner.__name__}.{method}")
+
+    def to_peer(_node: PartyNode, message: Any) -> tuple[str, str, list[bytes]]:
+        frames = [bytes(frame) for frame in PARTY_CODEC.encode(message)]
+        return "peer", type(message).__name__, frames
+
+    def to_camera(_node: PartyNode, name: str, message: Any) -> tuple[str, str, list[bytes]]:
+        frames = [bytes(frame) for frame in CAMERA_CODEC.encode(message)]
+        return name, type(message).__name__, frames
+
+    stop.around_sending(PartyNode, "_answer_peer", to_peer)
+    stop.around_sending(PartyNode, "_to_camera", to_camera)
+    run(party_cli, ["--log-level", "warning", "run", "-c", config_path])
+
+
+def camera(stop: Stop, config_path: str, faces_path: str, size: int, pause: float) -> None:
+    """A camera that sends the rows of a file, from the first whose slot was never used."""
+    for owner, methods in CAMERA_POINTS:
+        for method in methods:
+            stop.around(owner, method, f"{owner.__name__}.{method}")
+    stop.around(camera_sets, "destroy_window_key", "destroy_window_key")
+
+    def to_party(
+        _agent: CameraAgent, link: Any, _number: int, frames: list[Any], _now: float
+    ) -> tuple[str, str, list[bytes]]:
+        return f"p{link.party}", f"Faces to P{link.party}", [bytes(frame) for frame in frames]
+
+    stop.around_sending(CameraAgent, "_send", to_party)
+    forbid_core_dumps()
+    faces = np.load(faces_path, allow_pickle=False)
+    enough = Path(faces_path).with_name(ENOUGH)
+    settings = config.load(CameraConfig, Path(config_path))
+    with CameraRunner(Path(config_path).parent, settings) as runner:
+
+        def captured() -> Iterator[Captured]:
+            (known,) = (s for s in runner._journal.sets() if s.name == runner.set.name)
+            for first in range(known.next_slot, len(faces), size):
+                if enough.exists():
+                    return
+                yield Captured(time.time_ns() // 1_000_000, faces[first : first + size], ())
+                time.sleep(pause)
+
+        runner.run(captured())
+
+
+def main() -> None:
+    """Runs what the arguments name."""
+    stop = Stop(os.environ.get(STOP_AT, ""))
+    match sys.argv[1:]:
+        case ["party", config_path]:
+            party(stop, config_path)
+        case ["camera", config_path, faces, size, pause]:
+            camera(stop, config_path, faces, int(size), float(pause))
+        case _:
+            sys.exit(f"unknown arguments: {sys.argv[1:]}")
+
+
+if __name__ == "__main__":
+    main()
