@@ -76,8 +76,8 @@ def read_trace(stage: Stage, who: str, stranger: NDArray[np.float64]) -> Trace:
         status["wire"]["bytes_sent"],
         len(places),
         sum(place.stat().st_size for place in places),
-        _files_with(contents, needles(stranger)),
-        _files_with(contents, needles(watched.vector().astype(np.float64))),
+        files_with(contents, needles(stranger)),
+        files_with(contents, needles(watched.vector().astype(np.float64))),
     )
 
 
@@ -107,7 +107,8 @@ def needles(embedding: NDArray[np.float64]) -> list[bytes]:
     return found + [separator.join(texts).encode() for separator in (",", ", ", " ")]
 
 
-def _files_with(contents: dict[str, bytes], wanted: list[bytes]) -> tuple[str, ...]:
+def files_with(contents: dict[str, bytes], wanted: list[bytes]) -> tuple[str, ...]:
+    """The names of those contents in which one of the wanted strings is."""
     return tuple(
         name for name, data in contents.items() if any(needle in data for needle in wanted)
     )

@@ -37,6 +37,8 @@ from tests.camera.folder_support import (
 SLOTS = 200
 FRAMES = 90
 PATIENCE = 120.0
+pytestmark = pytest.mark.slow
+
 WIDE = replace(PARAMS, dim=8, places=4)
 
 

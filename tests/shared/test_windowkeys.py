@@ -18,6 +18,7 @@ from shared.errors import (
 from shared.keys import Identity, create_identity
 from shared.windowkeys import (
     Window,
+    destroy_ended_window_keys,
     destroy_window_key,
     load_private_window_key,
     load_window_key,
@@ -209,3 +210,17 @@ def test_windows_ahead_follow_without_a_gap() -> None:
 def test_a_window_that_ends_before_it_begins_is_refused(start: int, end: int) -> None:
     with pytest.raises(RangeError):
         Window("w", start, end)
+
+
+def test_the_keys_of_ended_windows_are_destroyed_and_no_others(
+    identity: Identity, published: Path, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    later = Window("tuesday", DAY.end_ms, DAY.end_ms + 1000)
+    publish_window_key(identity, state, tmp_path / "out", later)
+    assert destroy_ended_window_keys(state, DAY.end_ms - 1) == []
+    assert destroy_ended_window_keys(state, DAY.end_ms) == ["monday"]
+    assert not private_path(state, "monday").exists()
+    assert private_path(state, "tuesday").exists()
+    assert destroy_ended_window_keys(state, DAY.end_ms) == []
+    assert destroy_ended_window_keys(tmp_path / "nothing", DAY.end_ms) == []
