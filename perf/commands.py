@@ -139,6 +139,18 @@ def thesis_command(wanted: Conditions, as_json: bool) -> int:
     return _table(_title("thesis", wanted), headings, rows, result, as_json)
 
 
+@click.command("peers")
+@_conditions(faces=100, runs=1)
+def peers_command(wanted: Conditions, as_json: bool) -> int:
+    """twokey beside TenSEAL, MPyC and plain numpy; their environments are made on demand."""
+    from perf.peers.run import peers
+
+    found, result = peers(wanted, _progress)
+    headings = [name.replace("_", " ") for name in found[0].as_map()]
+    rows = [tuple(row.as_map().values()) for row in found]
+    return _table(_title("peers", wanted), headings, rows, result, as_json)
+
+
 def _table(
     title: str,
     headings: list[str],
@@ -163,4 +175,5 @@ COMMANDS = (
     scale_command,
     network_command,
     thesis_command,
+    peers_command,
 )
