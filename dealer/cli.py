@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -16,8 +17,6 @@ from rich.progress import (
 from rich.table import Table
 
 from dealer.config import CONFIG_FILE, DealerConfig
-from dealer.estimate import disk_bytes_per_second, slots_per_second
-from dealer.job import Minted, MintJob, Plan, cores
 from dealer.order import read_order
 from shared import cli, config
 from shared.errors import ConfigError
@@ -32,6 +31,9 @@ from shared.rolecommands import (
 )
 from shared.roles import RoleFolder, init_role
 from shared.windowkeys import time_text
+
+if TYPE_CHECKING:
+    from dealer.job import Minted, MintJob, Plan
 
 program = cli.program(
     "twokey-dealer",
@@ -72,6 +74,9 @@ def mint(
     dry_run: bool,
 ) -> None:
     """Mint one window's files for all cameras; complete ones that are there are kept."""
+    from dealer.estimate import disk_bytes_per_second, slots_per_second  # compiled kernels
+    from dealer.job import MintJob, cores
+
     settings = config.load(DealerConfig, config_path)
     folder = RoleFolder(config_path.parent)
     dealer = folder.identity("dealer")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,9 @@ from shared.fixedpoint import check_entries, entry_matrix
 from shared.hashing import Field, digest
 from shared.messages import Binding
 from shared.params import Parameters
-from shared.ring import PublicMatrix
+
+if TYPE_CHECKING:  # its kernels' compiler would slow down every command that reads a watchlist
+    from shared.ring import PublicMatrix
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ class PlaceNumbers:
         """The rows of these places, ready for products."""
         if places == tuple(range(self.used)):
             return self.product
+        from shared.ring import PublicMatrix
+
         return PublicMatrix(self.matrix[np.asarray(places, dtype=np.intp)])
 
 
@@ -146,6 +151,8 @@ def accept(
 
 
 def _numbers(params: Parameters, entries: Mapping[int, Entry]) -> PlaceNumbers:
+    from shared.ring import PublicMatrix
+
     used = max(entries, default=-1) + 1
     coordinates = np.zeros((used, params.dim), dtype=np.int64)
     live = np.zeros(used, dtype=np.bool_)
