@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,8 @@ from shared.errors import FormatError, HeaderMismatch, ResourceError, SlotReused
 from shared.hashing import digest
 from shared.intervals import Intervals
 from shared.messages import Faces, Run
+
+_LOOK = 256
 
 
 @dataclass(slots=True)
@@ -41,6 +44,7 @@ class Intake:
         self._limit = limit
         self._held: dict[tuple[bytes, int], HeldFaces] = {}
         self._slots: dict[bytes, Intervals] = {}
+        self._unevaluated: dict[tuple[bytes, int], HeldFaces] = {}
         self.faces = 0
 
     def add(self, faces: HeldFaces) -> bool:
@@ -62,6 +66,7 @@ class Intake:
         if self.faces + run.length > self._limit:
             raise ResourceError(f"{self.faces} faces are held, the limit is {self._limit}")
         self._held[key] = faces
+        self._unevaluated[key] = faces
         slots.add(run.first, run.length)
         self.faces += run.length
         return True
@@ -76,9 +81,31 @@ class Intake:
         held = self.get(run)
         if held is not None:
             del self._held[(run.set_id, run.first)]
+            self._unevaluated.pop((run.set_id, run.first), None)
             self._slots[run.set_id].subtract(run.first, run.length)
             self.faces -= run.length
         return held
+
+    def take_unevaluated(
+        self, faces: int, prepared: Callable[[HeldFaces], bool]
+    ) -> list[HeldFaces]:
+        """Messages of about so many faces that nobody has evaluated, oldest first.
+
+        Those that are not prepared yet are looked at again later, a bounded number a call.
+        """
+        chosen: list[HeldFaces] = []
+        for key, held in list(islice(self._unevaluated.items(), _LOOK)):
+            if faces <= 0:
+                break
+            del self._unevaluated[key]
+            if held.tags is not None:
+                continue
+            if prepared(held):
+                chosen.append(held)
+                faces -= held.run.length
+            else:
+                self._unevaluated[key] = held
+        return chosen
 
     def overlapping(self, run: Run) -> list[HeldFaces]:
         """Held messages with a slot in this run."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from party.chunks import ChunkBuffers
 from party.matching import TagPart
 from party.places import PlaceNumbers
 from party.prepare import OpeningShares
@@ -19,8 +19,6 @@ from shared.secret import Secret
 from shared.sets import SetName
 
 KAPPA_BLOCK = 64
-CHUNK_CACHE = 2
-RUN_BYTES = 2 << 20
 
 
 @dataclass(slots=True)
@@ -50,12 +48,12 @@ class PartySet:
         self.params = params
         self.party = party
         self.slots = file.header.slots
-        self._dcf_key = dcf_key(name.digest())
+        self.dcf_key = dcf_key(name.digest())
         self._file = file
         seeds = file.party_seeds()
-        self._key: Secret = seeds.key
+        self.key: Secret = seeds.key
         self._ratchet = shares.RatchetTable(seeds.ratchet)
-        self._buffers = buffers
+        self.buffers = buffers
         self._kappa: dict[int, _KappaBlock] = {}
         self._scratch = ring.Scratch()
 
@@ -70,7 +68,7 @@ class PartySet:
         chosen = np.asarray(places, dtype=np.intp)
         matrix = numbers.chosen(places)
         used = int(chosen[-1]) + 1
-        key = self._key
+        key = self.key
         inputs = shares.input_shares(key, self._ratchet, slots, params.coordinates)
         rho = shares.rho_shares(key, slots, used)
         if self.party == 0:
@@ -100,7 +98,7 @@ class PartySet:
         done = 0
         while done < length:
             chunk, offset = divmod(first + done, per_chunk)
-            rows = self._file.read_chunk(ChunkKind.PREPARE, chunk, self._buffers.prepare)
+            rows = self._file.read_chunk(ChunkKind.PREPARE, chunk, self.buffers.prepare)
             part = np.frombuffer(rows, dtype=np.uint8).reshape(-1, size)[offset:]
             part = part[: length - done]
             flat[done : done + len(part)] = part
@@ -144,16 +142,16 @@ class PartySet:
 
         Places that are not live give meaningless tags. The slots must be prepared.
         """
-        params, used, faces = self.params, numbers.used, len(masked)
+        params, faces = self.params, len(masked)
         z = ring.public_product_mod32(numbers.product, masked)
         z += numbers.constants
         self._add_kappa(first, z)
-        expanded = match_inputs(self._key, self.party, self._dcf_key, first, faces, used)
-        low = z & np.uint32((1 << params.low_bits) - 1)
-        result = np.empty((faces, used), dtype=np.uint64)
+        expanded = match_inputs(self.key, self.party, self.dcf_key, first, faces, numbers.used)
+        low = low_part(z, params)
+        result = np.empty(z.shape, dtype=np.uint64)
         done = 0
         while done < faces:
-            words = self._buffers.words(self, first + done, faces - done)
+            words = self.buffers.words(self, first + done, faces - done)
             part = slice(done, done + len(words))
             dcf.evaluate(
                 params,
@@ -165,9 +163,12 @@ class PartySet:
                 result[part],
             )
             done += len(words)
-        top = ((z >> np.uint32(params.low_bits)) & np.uint32(1)).astype(np.uint64)
-        result ^= (np.uint64(0) - top) & expanded.deltas[:, None]
-        return TagPart(result, expanded.deltas)
+        return with_top(result, z, expanded.deltas, params)
+
+    def kappa_row(self, slot: int, used: int) -> NDArray[np.uint32]:
+        """The stored kappas mod 2^32 of a prepared slot, places 0..used-1."""
+        block, offset = divmod(slot, KAPPA_BLOCK)
+        return self._kappa[block].kappa[offset, :used]
 
     def _add_kappa(self, first: int, z: NDArray[np.uint32]) -> None:
         done = 0
@@ -194,53 +195,18 @@ class PartySet:
         self._ratchet.close()
 
 
-@dataclass(slots=True)
-class _Cached:
-    buffer: bytearray = field(repr=False)
-    words: NDArray[np.uint8] = field(repr=False)
+def low_part(z: NDArray[np.uint32], params: Parameters) -> NDArray[np.uint32]:
+    """z mod 2^(n-1): where the DCF is evaluated."""
+    return z & np.uint32((1 << params.low_bits) - 1)
 
 
-class ChunkBuffers:
-    """Reused plaintext buffers: for prepare chunks, for runs of match chunks that are used up at
-    once, and a bounded cache of match chunks of which slots are left.
-
-    limit: how many bytes of match chunks may stay decrypted, for sets whose faces come singly.
-    """
-
-    def __init__(self, params: Parameters, match_slots: int, prepare_slots: int, limit: int):
-        self._size = match_slots * params.slot_match_bytes
-        self._together = max(1, RUN_BYTES // self._size)
-        self._run = memoryview(bytearray(self._together * self._size))
-        self.prepare = memoryview(bytearray(prepare_slots * params.slot_prepare_bytes))
-        self._capacity = max(CHUNK_CACHE, limit // self._size)
-        self._cache: OrderedDict[tuple[bytes, int], _Cached] = OrderedDict()
-        self._free: list[bytearray] = []
-
-    def words(self, owner: PartySet, slot: int, wanted: int) -> NDArray[np.uint8]:
-        """Correction words of 1 to `wanted` slots from this one on; until the next call."""
-        size = owner.match_chunk_slots
-        chunk, offset = divmod(slot, size)
-        whole = min((slot + wanted) // size, self._together + chunk) - chunk
-        if slot + wanted >= owner.slots:  # the last chunk may be shorter
-            whole = min(-(-owner.slots // size) - chunk, self._together)
-        if offset == 0 and whole > 0 and (owner.set_id, chunk) not in self._cache:
-            return owner.read_words(chunk, whole, self._run)
-        words = self._cached(owner, chunk)
-        if offset + wanted >= len(words):  # slots are used in order: the chunk is used up
-            self._free.append(self._cache.pop((owner.set_id, chunk)).buffer)
-        return words[offset : offset + wanted]
-
-    def _cached(self, owner: PartySet, chunk: int) -> NDArray[np.uint8]:
-        """A decrypted chunk from the cache, or into it."""
-        key = (owner.set_id, chunk)
-        found = self._cache.get(key)
-        if found is None:
-            if len(self._cache) >= self._capacity:
-                _, oldest = self._cache.popitem(last=False)
-                self._free.append(oldest.buffer)
-            buffer = self._free.pop() if self._free else bytearray(self._size)
-            found = _Cached(buffer, owner.read_words(chunk, 1, memoryview(buffer)))
-            self._cache[key] = found
-        else:
-            self._cache.move_to_end(key)
-        return found.words
+def with_top(
+    shares_of_low: NDArray[np.uint64],
+    z: NDArray[np.uint32],
+    deltas: NDArray[np.uint64],
+    params: Parameters,
+) -> TagPart:
+    """t^j: the DCF share, xor Delta^j where bit n-1 of the public z is set (encodings E6)."""
+    top = ((z >> np.uint32(params.low_bits)) & np.uint32(1)).astype(np.uint64)
+    shares_of_low ^= (np.uint64(0) - top) & deltas[:, None]
+    return TagPart(shares_of_low, deltas)

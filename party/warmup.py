@@ -6,7 +6,7 @@ import numpy as np
 
 from party import bitkernels
 from shared import dcf, prg, ring, shares
-from shared.matchinputs import dcf_key, match_inputs
+from shared.matchinputs import dcf_key, match_inputs, match_inputs_each
 from shared.params import Parameters
 from shared.secret import Secret
 
@@ -35,8 +35,11 @@ def warm_up() -> None:
     z = ring.public_product_mod32(matrix, masked)
     words = np.zeros((1, params.slot_match_bytes), dtype=np.uint8)
     found = match_inputs(key, 0, dcf_key(bytes(32)), 0, 1, 1)
+    match_inputs_each([key], 0, [bytes(32)], slots, 1)
     tags = np.zeros((1, 1), dtype=np.uint64)
     dcf.evaluate(params, 0, found.slot_keys, found.roots, words, z, tags)
+    rows = dcf.row_addresses(words)
+    dcf.evaluate(params, 0, found.slot_keys, found.roots, rows, z, tags)
     packed = np.zeros((1, 1), dtype=np.uint8)
     bitkernels.pack_bits(tags, packed)
     bitkernels.unmask(tags, packed, found.deltas, tags.copy())

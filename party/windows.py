@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from party.chunks import ChunkBuffers
 from party.events import EventStore
 from party.follow import FollowSession
 from party.journal import PartyJournal
 from party.lead import LeadSession
-from party.material import ChunkBuffers, PartySet
+from party.material import PartySet
 from party.outbox import Limits, Outbox
 from party.places import Entry
 from party.session import Moment, WindowSession, WindowSpec

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared import prg
+from shared.errors import FormatError
 from shared.hashing import digest
-from shared.kernels import address, compiled, kernel_number, load64
+from shared.kernels import address, compiled, kernel_number, load64, readable
 from shared.secret import Secret
 
 U64 = NDArray[np.uint64]
@@ -55,6 +57,62 @@ def match_inputs(
         np.uint64(1 - party),
     )
     return MatchInputs(keys, roots, deltas[:, 0].copy())
+
+
+def match_inputs_each(
+    keys: Sequence[Secret], party: int, public_keys: Sequence[bytes], slots: U64, used: int
+) -> MatchInputs:
+    """`match_inputs` of slots that are each of a set of its own. slots: (F,) uint64."""
+    faces = len(slots)
+    secrets = np.frombuffer(b"".join(key.reveal() for key in keys), dtype=np.uint8)
+    publics = np.frombuffer(b"".join(public_keys), dtype=np.uint8)
+    if not secrets.size == publics.size == 32 * faces:
+        raise FormatError(f"slots of several sets: expected {faces} keys of 32 bytes")
+    places = readable("slots", slots, np.uint64, (faces,))
+    made = np.empty((faces, 2), dtype=np.uint64)
+    roots = np.empty((faces, used, 2), dtype=np.uint64)
+    deltas = np.empty((faces, 2), dtype=np.uint64)
+    _match_inputs_each(
+        kernel_number(),
+        address(secrets),
+        address(publics),
+        address(places),
+        faces,
+        used,
+        made,
+        roots,
+        deltas,
+        np.uint64(1 - party),
+    )
+    return MatchInputs(made, roots, deltas[:, 0].copy())
+
+
+@compiled
+def _match_inputs_each(
+    kernel: int,
+    keys: int,
+    publics: int,
+    slots: int,
+    faces: int,
+    used: int,
+    made: U64,
+    roots: U64,
+    deltas: U64,
+    least_bit: np.uint64,
+) -> None:
+    for face in range(faces):
+        _match_inputs(
+            kernel,
+            keys + 32 * face,
+            publics + 32 * face,
+            slots + 8 * face,
+            1,
+            used,
+            made[face : face + 1],
+            roots[face : face + 1],
+            deltas[face : face + 1],
+            least_bit,
+        )
 
 
 @compiled

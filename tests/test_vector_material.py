@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from camera.masking import Masker
 from camera.ratchetfile import RatchetState
 from dealer.mint import MintScratch, SetSeeds, mint_slots
-from party.material import ChunkBuffers, PartySet
+from party.chunks import ChunkBuffers
+from party.material import PartySet
 from party.places import PlaceTable
 from party.watchlist import Person, Watchlist
 from shared.keys import Role, create_identity
