@@ -1,0 +1,332 @@
+"""A session against a peer that lies, vanishes or differs; and its own rules."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from party.engine import EngineSession, is_negative, less_than, multiply
+from party.engine.material import Material
+from shared.engine_messages import (
+    CheckCommit,
+    CheckSeed,
+    EngineHello,
+    EngineMessage,
+    Shares,
+    SigmaCommit,
+    SigmaOpen,
+)
+from shared.engine_plan import INPUTS, MASK, SIGN, TRIPLE
+from shared.errors import (
+    HeaderMismatch,
+    InputError,
+    MaterialExhausted,
+    PeerVanished,
+    ProtocolViolation,
+    SecurityError,
+    SlotReused,
+    TamperDetected,
+)
+from tests.engine_support import Change, Stage, links
+
+X = np.array([5, -6, 7])
+COUNTS = {INPUTS[0]: 3, TRIPLE: 9, SIGN: 9, MASK: 12}
+
+
+def program(session: EngineSession) -> Any:
+    """A product, a comparison and an output of each."""
+    x = session.input(0, X.shape, X if session.party == 0 else None)
+    product = session.run(multiply(x, x))
+    first = session.open(product)
+    return first, session.open(session.run(less_than(x, product)))
+
+
+def changed(message: EngineMessage, name: str, bit: int) -> EngineMessage:
+    """The message with one bit of a field of bytes flipped, or one number changed."""
+    value = getattr(message, name)
+    if isinstance(value, int):
+        return replaced(message, name, value ^ 1)
+    content = bytearray(value)
+    position = bit % (8 * len(content))
+    content[position // 8] ^= 1 << position % 8
+    return replaced(message, name, bytes(content))
+
+
+def replaced(message: Any, name: str, value: object) -> EngineMessage:
+    made: EngineMessage = dataclasses.replace(message, **{name: value})
+    return made
+
+
+def nth(kind: type[EngineMessage], number: int, change: Callable[[Any], Any]) -> Change:
+    """Changes the number-th message of a kind."""
+    seen = 0
+
+    def act(_: int, message: EngineMessage) -> EngineMessage | None:
+        nonlocal seen
+        if not isinstance(message, kind):
+            return message
+        seen += 1
+        return change(message) if seen == number + 1 else message
+
+    return act
+
+
+def attack(stage: Stage, cheater: int, change: Change, deadline: float = 20.0) -> tuple[Any, Any]:
+    """The outcome at the honest party and at the cheater."""
+    pair: tuple[Change | None, Change | None] = (change, None) if cheater == 0 else (None, change)
+    found = stage.run(COUNTS, program, change=pair, deadline=deadline)
+    return found[1 - cheater], found[cheater]
+
+
+SENT = [
+    (cheater, kind, field.name, number)
+    for cheater in (0, 1)
+    for kind, numbers in (
+        (EngineHello, (0,)),
+        (Shares, (0, 1, 2, 3, 4)),
+        (CheckCommit, (0, 1)),
+        (CheckSeed, (0, 3)),
+        (SigmaCommit, (0, 1)),
+        (SigmaOpen, (0, 3)),
+    )
+    for field in dataclasses.fields(kind)
+    for number in numbers
+    # In the round of P0's input P1 sends no element.
+    if (cheater, kind, field.name, number) != (1, Shares, "elements", 0)
+]
+
+
+@pytest.mark.parametrize(("cheater", "kind", "name", "number"), SENT)
+def test_any_changed_field_ends_the_session_without_a_wrong_result(
+    stage: Stage, cheater: int, kind: type[EngineMessage], name: str, number: int
+) -> None:
+    honest, _ = attack(stage, cheater, nth(kind, number, lambda m: changed(m, name, 13)))
+    assert isinstance(honest, SecurityError), honest
+
+
+@pytest.mark.parametrize("bit", [0, 1, 31, 63])
+@pytest.mark.parametrize("number", [1, 2, 3, 6])
+def test_an_error_in_any_opening_is_detected_before_an_output(
+    stage: Stage, number: int, bit: int
+) -> None:
+    honest, _ = attack(stage, 1, nth(Shares, number, lambda m: changed(m, "elements", bit)))
+    assert isinstance(honest, TamperDetected)
+
+
+def test_no_output_share_leaves_before_the_products_are_checked(stage: Stage) -> None:
+    """The honest party's messages up to the failed check: rounds of input and product only."""
+    sent: list[EngineMessage] = []
+
+    def listen(_: int, message: EngineMessage) -> EngineMessage:
+        sent.append(message)
+        return message
+
+    cheat = nth(Shares, 1, lambda m: changed(m, "elements", 5))
+    honest, _ = stage.run(COUNTS, program, change=(listen, cheat))
+    assert isinstance(honest, TamperDetected)
+    assert sum(isinstance(message, Shares) for message in sent) == 2
+
+
+@pytest.mark.parametrize("number", range(12))
+@pytest.mark.parametrize("cheater", [0, 1])
+def test_a_peer_that_falls_silent_is_named_and_the_session_is_over(
+    stage: Stage, cheater: int, number: int
+) -> None:
+    def silent(at: int, message: EngineMessage) -> EngineMessage | None:
+        return None if at >= number else message
+
+    honest, other = attack(stage, cheater, silent, deadline=0.1)
+    assert isinstance(honest, PeerVanished)
+    assert isinstance(other, Exception)
+
+
+def test_a_repeated_message_ends_the_session(stage: Stage) -> None:
+    kept: list[EngineMessage] = []
+
+    def repeat(_: int, message: EngineMessage) -> EngineMessage:
+        if isinstance(message, Shares):
+            kept.append(message)
+            return kept[0]
+        return message
+
+    honest, _ = attack(stage, 1, repeat)
+    assert isinstance(honest, ProtocolViolation)
+
+
+def test_parties_that_do_different_things_find_out_before_anything_is_opened(
+    stage: Stage,
+) -> None:
+    def differs(session: EngineSession) -> Any:
+        x = session.input(0, X.shape, X if session.party == 0 else None)
+        return session.run(multiply(x, x) if session.party == 0 else is_negative(x))
+
+    found = stage.run(COUNTS, differs)
+    assert all(isinstance(outcome, SecurityError) for outcome in found)
+    assert any(isinstance(outcome, HeaderMismatch) for outcome in found)
+
+
+def test_material_of_two_sessions_does_not_meet(stage: Stage) -> None:
+    paths = stage.mint(COUNTS), stage.mint(COUNTS)
+    ends = links()
+    found: list[Any] = [None, None]
+
+    def work(party: int) -> None:
+        try:
+            EngineSession(
+                ends[party], stage.material(paths[party], party), stage.state(party)
+            ).close()
+        except Exception as error:  # noqa: BLE001
+            found[party] = error
+
+    threads = [threading.Thread(target=work, args=(party,)) for party in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(isinstance(outcome, SecurityError) for outcome in found)
+    assert any(isinstance(outcome, HeaderMismatch) for outcome in found)
+
+
+def test_a_missing_check_at_the_end_is_an_error(stage: Stage) -> None:
+    def careless(session: EngineSession) -> Any:
+        x = session.input(0, X.shape, X if session.party == 0 else None)
+        session.run(multiply(x, x))
+        return session.unchecked
+
+    found = stage.run(COUNTS, careless)
+    for outcome in found:
+        assert isinstance(outcome, ProtocolViolation)
+        assert "6 openings were never checked" in str(outcome)
+
+
+def test_an_ended_session_does_nothing_any_more(stage: Stage) -> None:
+    kept: list[EngineSession] = []
+
+    def ends(session: EngineSession) -> Any:
+        kept.append(session)
+        return session.input(0, X.shape, X if session.party == 0 else None)
+
+    shared = stage.honest(COUNTS, ends)[0]
+    for act in (
+        lambda: kept[0].open(shared),
+        lambda: kept[0].run(multiply(shared, shared)),
+        kept[0].check,
+    ):
+        with pytest.raises(ProtocolViolation, match="has ended"):
+            act()
+    assert not kept[0].key.alpha.any()
+
+
+def test_mistakes_are_refused_before_anything_is_sent_and_the_session_goes_on(
+    stage: Stage,
+) -> None:
+    def mistaken(session: EngineSession) -> Any:
+        before = session.counters.rounds
+        mine = X if session.party == 0 else None
+        wrong = "found shape" if session.party == 0 else "nowhere else"
+        with pytest.raises(InputError, match=wrong):
+            session.input(0, (4,), X)
+        with pytest.raises(InputError, match="owner"):
+            session.input(2, (3,), mine)
+        with pytest.raises(MaterialExhausted, match="found 3 items of input:0, expected 4"):
+            session.input(0, (4,), np.zeros(4, dtype=np.int64) if mine is not None else None)
+        x = session.input(0, X.shape, mine)
+        y = session.public(np.zeros(10, dtype=np.int64))
+        with pytest.raises(MaterialExhausted, match="found 9 items of triple, expected 10"):
+            session.run(multiply(y, y))
+        with pytest.raises(MaterialExhausted, match="found 12 items of mask, expected 13"):
+            session.open(session.public(np.zeros(13, dtype=np.int64)))
+        assert session.counters.rounds == before + 1
+        assert dict(session.counters.material) == {INPUTS[0]: 3}
+        return session.open(session.run(multiply(x, x)))
+
+    found = stage.honest(COUNTS, mistaken)
+    assert np.array_equal(found[0], X * X)
+    assert np.array_equal(found[1], X * X)
+
+
+def test_a_file_begins_one_session_and_never_another(stage: Stage) -> None:
+    paths = stage.mint(COUNTS)
+    material = stage.material(paths, 0)
+    first = links()[0]
+    first.deadline = 0.05
+    with pytest.raises(PeerVanished):
+        EngineSession(first, material, stage.state(0))
+    assert isinstance(first.sent[0], EngineHello)
+    second = links()[0]
+    with pytest.raises(SlotReused, match="never resumed"):
+        EngineSession(second, stage.material(paths, 0), stage.state(0))
+    assert not any(isinstance(message, EngineHello) for message in second.sent)
+
+
+def test_a_file_of_the_other_party_is_refused(stage: Stage) -> None:
+    paths = stage.mint(COUNTS)
+    with pytest.raises(InputError, match="made for p1"):
+        Material(stage.material(paths, 1).file, 0)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from party.engine import journal
+from shared.engine_file import read_engine_header
+
+header = read_engine_header(Path(sys.argv[1]))
+journal.mark_begun(Path(sys.argv[2]), header)
+sys.stdout.write("marked")
+sys.stdout.flush()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_session_killed_after_its_mark_is_spent(stage: Stage) -> None:
+    paths = stage.mint(COUNTS)
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(paths["p0"]), str(stage.state(0))],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[3],
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert done.stdout == "marked"
+    end = links()[0]
+    with pytest.raises(SlotReused):
+        EngineSession(end, stage.material(paths, 0), stage.state(0))
+    assert not any(isinstance(message, EngineHello) for message in end.sent)
+
+
+def test_opened_bits_above_64_are_random_and_all_128_are_sent(stage: Stage) -> None:
+    """The shares of one and the same number add up to another element in every output."""
+    elements: dict[int, list[bytes]] = {0: [], 1: []}
+
+    def keep(party: int) -> Change:
+        def act(_: int, message: EngineMessage) -> EngineMessage:
+            if isinstance(message, Shares) and len(message.elements):
+                elements[party].append(bytes(message.elements))
+            return message
+
+        return act
+
+    def outputs(session: EngineSession) -> Any:
+        x = session.public(X)
+        return [session.open(x) for _ in range(4)]
+
+    found = stage.run(COUNTS, outputs, change=(keep(0), keep(1)))
+    assert all(np.array_equal(numbers, X) for numbers in found[0])
+    highs = set()
+    for a, b in zip(elements[0], elements[1], strict=True):
+        assert len(a) == len(b) == 48
+        total = (int.from_bytes(a[:16], "little") + int.from_bytes(b[:16], "little")) % 2**128
+        assert total % 2**64 == 5
+        highs.add(total >> 64)
+    assert len(highs) == 4
