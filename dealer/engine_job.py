@@ -120,6 +120,10 @@ def mint_engine(
             writer.finish()
         for writer in writers.values():
             writer.commit()
+    except BaseException:
+        for writer in writers.values():
+            writer.withdraw()
+        raise
     finally:
         for writer in writers.values():
             writer.abandon()
@@ -166,6 +170,7 @@ class _Writer:
         self._path = path
         self._temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
         self._cipher = cipher
+        self._committed = False
         try:
             self._file = self._temporary.open("xb")
             try:
@@ -195,9 +200,16 @@ class _Writer:
     def commit(self) -> None:
         try:
             self._temporary.rename(self._path)
+            self._committed = True
             sync_folder(self._path.parent)
         except OSError as error:
             raise file_error(error, "engine file", self._path) from None
+
+    def withdraw(self) -> None:
+        """Takes a committed file away again: one recipient's alone is of no use."""
+        if self._committed:
+            with contextlib.suppress(OSError):
+                self._path.unlink()
 
     def abandon(self) -> None:
         with contextlib.suppress(OSError):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 import numpy as np
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -245,7 +245,13 @@ class EngineFile:
         except OSError as error:
             raise file_error(error, "engine file", path) from None
         try:
-            header = _read_header(handle, where, dealer)
+            header, signed, signature = _read_header(handle, where)
+            if header.dealer != dealer.digest():
+                raise AuthenticationFailed(
+                    f"{where}: made by another dealer than the trusted {dealer.name} "
+                    f"({dealer.fingerprint()})"
+                )
+            dealer.verify(signature, where, "engine file", signed)
             if ROLE_OF[header.recipient] != window_key.role:
                 raise AuthenticationFailed(
                     f"{where}: made for {header.recipient}, opened by {window_key.role}"
@@ -317,7 +323,20 @@ class EngineFile:
             done += size
 
 
-def _read_header(handle: int, where: str, dealer: PublicIdentity) -> EngineHeader:
+def read_engine_header(path: Path) -> EngineHeader:
+    """The header of a file of the exact size, without keys; the signature is not verified.
+
+    Raises ConfigError (missing), FormatError.
+    """
+    try:
+        with path.open("rb") as file:
+            return _read_header(file.fileno(), f"engine file {path}")[0]
+    except OSError as error:
+        raise file_error(error, "engine file", path) from None
+
+
+def _read_header(handle: int, where: str) -> tuple[EngineHeader, bytes, bytes]:
+    """The header, the bytes that are signed, and the signature."""
     size = os.fstat(handle).st_size
     start = os.pread(handle, PRELUDE_BYTES, 0)
     if len(start) != PRELUDE_BYTES or start[:8] != MAGIC:
@@ -332,15 +351,9 @@ def _read_header(handle: int, where: str, dealer: PublicIdentity) -> EngineHeade
     if len(rest) != length + SIGNATURE_BYTES:
         raise FormatError(f"{where}: cut off in the header: found {size} bytes")
     header = _decode(rest[:length], where)
-    if header.dealer != dealer.digest():
-        raise AuthenticationFailed(
-            f"{where}: made by another dealer than the trusted {dealer.name} "
-            f"({dealer.fingerprint()})"
-        )
-    dealer.verify(rest[length:], where, "engine file", start + rest[:length])
     if size != file_bytes(header):
         raise FormatError(f"{where}: found {size} bytes, expected {file_bytes(header)}")
-    return header
+    return header, start + rest[:length], rest[length:]
 
 
 def _decode(body: bytes, where: str) -> EngineHeader:

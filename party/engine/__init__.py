@@ -1,7 +1,30 @@
 """Two-party computation on authenticated shares: the SPDZ2k engine (docs/engine.md)."""
 
 from party.engine.arrays import SharedArray, concatenate, stack
-from party.engine.link import connect, listen
+from party.engine.begin import begin
+from party.engine.compare import argmin, less_than, select, top1
+from party.engine.compare_dcf import equal, is_negative, is_zero, truncate
+from party.engine.inputs import input_of_client
+from party.engine.multiply import dot, matmul, multiply, square
 from party.engine.session import EngineSession
 
-__all__ = ["EngineSession", "SharedArray", "concatenate", "connect", "listen", "stack"]
+__all__ = [
+    "EngineSession",
+    "SharedArray",
+    "argmin",
+    "begin",
+    "concatenate",
+    "dot",
+    "equal",
+    "input_of_client",
+    "is_negative",
+    "is_zero",
+    "less_than",
+    "matmul",
+    "multiply",
+    "select",
+    "square",
+    "stack",
+    "top1",
+    "truncate",
+]

@@ -9,7 +9,7 @@ import numpy as np
 
 from party.engine.arrays import SharedArray, broadcast, same_session
 from party.engine.operation import Context, Cost, Opening, Operation, Steps
-from shared import engine_ring
+from shared import engine_ring, ring
 from shared.engine_plan import SQUARE, TRIPLE
 from shared.engine_plan import matmul as matmul_kind
 from shared.errors import InputError
@@ -24,21 +24,31 @@ def multiply(x: SharedArray, y: SharedArray) -> Operation[SharedArray]:
     def steps(context: Context) -> Steps[SharedArray]:
         items = context.take(TRIPLE, count)
         a, b, c = (items.element(i) for i in range(3))
-        d, e = yield (
-            Opening(*(x.reshape(count) - a).flat()),
-            Opening(*(y.reshape(count) - b).flat()),
-        )
+        (opened,) = yield (_masked((x, y), (a, b)),)
         value, mac = engine_ring.multiply_shares(
             x.key.party,
             x.key.alpha,
-            d,
-            e,
+            opened[:count],
+            opened[count:],
             (a.value, b.value, c.value),
             (a.mac, b.mac, c.mac),
         )
         return SharedArray(x.key, value, mac).reshape(*shape)
 
     return Operation(Cost(1, 64 * count, {TRIPLE: count}), steps)
+
+
+def _masked(factors: tuple[SharedArray, ...], masks: tuple[SharedArray, ...]) -> Opening:
+    """Factors minus masks, one after the other: one opening, without further copies."""
+    count = masks[0].size
+    value = np.empty((len(masks) * count, 2), dtype=np.uint64)
+    mac = np.empty_like(value)
+    for number, (factor, mask) in enumerate(zip(factors, masks, strict=True)):
+        part = slice(number * count, (number + 1) * count)
+        own_value, own_mac = factor.flat()
+        ring.sub(own_value, mask.value, value[part])
+        ring.sub(own_mac, mask.mac, mac[part])
+    return Opening(value, mac)
 
 
 def square(x: SharedArray) -> Operation[SharedArray]:
@@ -48,7 +58,7 @@ def square(x: SharedArray) -> Operation[SharedArray]:
     def steps(context: Context) -> Steps[SharedArray]:
         items = context.take(SQUARE, count)
         a, c = items.element(0), items.element(1)
-        (d,) = yield (Opening(*(x.reshape(count) - a).flat()),)
+        (d,) = yield (_masked((x,), (a,)),)
         value, mac = engine_ring.square_shares(
             x.key.party, x.key.alpha, d, (a.value, c.value), (a.mac, c.mac)
         )

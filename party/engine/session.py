@@ -245,6 +245,7 @@ class EngineSession:
         self._open = False
         self._log.clear()
         self._material.close()
+        self._link.close()
 
     # -- messages --------------------------------------------------------------------------
 
@@ -318,7 +319,8 @@ class EngineSession:
         def send(piece: int) -> None:
             if piece < out:
                 content = sent[piece * step : (piece + 1) * step]
-                self._link.send(Shares(self._session, number, layout, piece, content.tobytes()))
+                octets = content.data.cast("B") if content.size else b""
+                self._link.send(Shares(self._session, number, layout, piece, octets))
 
         send(0)
         for piece in range(max(into, out)):
