@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from functools import cache
 
 PROTOCOL = b"twokey/1"
+_U64_LENGTH = (8).to_bytes(4, "little")
 
 Field = bytes | memoryview | int | str
 
@@ -16,15 +18,21 @@ def encode(label: str, *fields: Field) -> bytes:
     Integers are u64 little-endian, strings UTF-8. The label carries the protocol version.
     Raises OverflowError for an integer outside 0..2^64-1.
     """
-    return b"".join(_parts(label, fields))
+    parts: list[bytes | memoryview] = [_head(label)]
+    for field in fields:
+        if isinstance(field, int):
+            parts.append(_U64_LENGTH + field.to_bytes(8, "little"))
+            continue
+        content = field.encode() if isinstance(field, str) else field
+        size = content.nbytes if isinstance(content, memoryview) else len(content)
+        parts.append(size.to_bytes(4, "little"))
+        parts.append(content)
+    return b"".join(parts)
 
 
 def digest(label: str, *fields: Field) -> bytes:
     """SHA-256 of `encode(label, *fields)`: 32 bytes."""
-    state = hashlib.sha256()
-    for part in _parts(label, fields):
-        state.update(part)
-    return state.digest()
+    return hashlib.sha256(encode(label, *fields)).digest()
 
 
 def digest_pieces(label: str, size: int, pieces: Iterable[memoryview]) -> bytes:
@@ -35,16 +43,7 @@ def digest_pieces(label: str, size: int, pieces: Iterable[memoryview]) -> bytes:
     return state.digest()
 
 
-def _parts(label: str, fields: tuple[Field, ...]) -> Iterator[bytes | memoryview]:
-    head = PROTOCOL + b" " + label.encode()
-    yield len(head).to_bytes(4, "little") + head
-    for field in fields:
-        if isinstance(field, int):
-            yield b"\x08\x00\x00\x00" + field.to_bytes(8, "little")
-        elif isinstance(field, memoryview):
-            yield field.nbytes.to_bytes(4, "little")
-            yield field
-        else:
-            content = field.encode() if isinstance(field, str) else field
-            yield len(content).to_bytes(4, "little")
-            yield content
+@cache
+def _head(label: str) -> bytes:
+    content = PROTOCOL + b" " + label.encode()
+    return len(content).to_bytes(4, "little") + content

@@ -85,8 +85,10 @@ class Intervals:
     def intersects(self, first: int, length: int) -> bool:
         """Whether any of the slots is in."""
         stop = _stop(first, length)
-        low = bisect_right(self._stops, first)
-        return low < len(self._starts) and self._starts[low] < stop
+        stops = self._stops
+        if not stops or first >= stops[-1]:  # most often: slots are used in order
+            return False
+        return self._starts[bisect_right(stops, first)] < stop
 
     def covers(self, first: int, length: int) -> bool:
         """Whether all of the slots are in."""
