@@ -12,6 +12,7 @@ import click
 import orjson
 
 from party import watchlist
+from party.auditcli import audit_group
 from party.config import PartyConfig
 from party.enroll import enroll_command
 from party.status import STATUS_FILE, read_status, render_status
@@ -127,6 +128,7 @@ cli.add_command(trust_command(CONFIG_FILE))
 cli.add_command(identity_command(_ROLES, CONFIG_FILE))
 cli.add_command(publish_window_keys_command(_ROLES, CONFIG_FILE))
 cli.add_command(enroll_command)
+cli.add_command(audit_group)
 
 
 def main() -> NoReturn:

@@ -35,6 +35,11 @@ CREATE TABLE faces (
 CREATE TABLE announcements (
     sequence INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, kind TEXT NOT NULL, detail TEXT NOT NULL
 );
+CREATE TABLE audit (
+    sequence INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, kind TEXT NOT NULL,
+    subject BLOB NOT NULL, transcript BLOB NOT NULL, detail TEXT NOT NULL,
+    previous BLOB NOT NULL, digest BLOB NOT NULL
+);
 CREATE VIEW events AS
     SELECT s.window, s.camera, hex(s.set_id) AS set_id, f.slot, f.captured_ms,
         CASE g.status WHEN 0 THEN 'unresolved' WHEN 1 THEN 'burned' ELSE 'verified' END

@@ -17,6 +17,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from party import audit
+from party.audit import Head, Record
+from party.auditfile import insert, last_head
 from party.eventlines import (
     EventBatch,
     Group,
@@ -96,6 +99,7 @@ class EventStore:
             with self._db.reading() as connection:
                 meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
                 self._sets = load_told(connection)
+                self._audit: Head = last_head(connection)
             self._next: int = meta.get("next", 1)
             self._lines = LineFile(lines)
             last = self._lines.last_sequence()
@@ -154,18 +158,46 @@ class EventStore:
         )
         self._record(batch, Status.BURNED, {}, reason)
 
-    def announce(self, kind: str, detail: str) -> None:
-        """Durable: an alarm or a notice to operators, e.g. tamper, outage, omission."""
+    def announce(self, kind: str, detail: str, transcript: bytes = b"") -> None:
+        """Durable: an alarm or a notice to operators, e.g. tamper, outage, omission.
+
+        transcript: of the check or batch that it is about, for the audit log.
+        """
         at_ms = _now_ms()
         with self._db.lock:
             sequence = self._next
+            record = audit.following(self._audit, at_ms, kind, detail, transcript=transcript)
             with self._db.transaction(durable=True) as connection:
+                insert(connection, record)
                 connection.execute(
                     "INSERT INTO announcements VALUES (?,?,?,?)", (sequence, at_ms, kind, detail)
                 )
                 self._save_meta(connection, sequence + 1)
+            self._audit = record.head
             self._next = sequence + 1
             self._tell([announcement_line(sequence, at_ms, kind, detail)])
+
+    def note(self, kind: str, detail: str, subject: bytes = b"") -> None:
+        """Durable: a record of the audit log only."""
+        with self._db.lock:
+            record = audit.following(self._audit, _now_ms(), kind, detail, subject)
+            with self._db.transaction(durable=True) as connection:
+                insert(connection, record)
+            self._audit = record.head
+
+    def audit_digest(self, sequence: int) -> bytes | None:
+        """The digest of a record of the audit log; of number 0 that of the empty log."""
+        if sequence == audit.EMPTY.sequence:
+            return audit.EMPTY.digest
+        with self._db.reading() as connection:
+            query = "SELECT digest FROM audit WHERE sequence=?"
+            row = connection.execute(query, (sequence,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    @property
+    def audit_head(self) -> Head:
+        """Where the audit log ends."""
+        return self._audit
 
     def sync(self) -> None:
         """Makes all that was recorded durable, without holding up other threads."""
@@ -239,7 +271,10 @@ class EventStore:
         sequence = self._next
         count = len(faces.times)
         group = faces.group
+        record = _audited(self._audit, group, count)
         with self._db.transaction(durable=False) as connection:
+            if record is not None:
+                insert(connection, record)
             if told_before:
                 self._delete_older(connection, faces)
             connection.execute(
@@ -261,6 +296,8 @@ class EventStore:
             )
             self._save_meta(connection, sequence + count)
         self._next = sequence + count
+        if record is not None:
+            self._audit = record.head
         for run in faces.runs:
             self._sets[run.set_id].add(run, group.status)
         self._tell(
@@ -338,6 +375,15 @@ class EventStore:
                 return
             self._written = sequence + len(lines) - 1
         self._written = self._next - 1
+
+
+def _audited(head: Head, group: Group, faces: int) -> Record | None:
+    """The record of a batch that was settled; burned faces are announced, and recorded so."""
+    if group.status is Status.BURNED:
+        return None
+    kind = audit.BATCH if group.status is Status.VERIFIED else audit.UNRESOLVED
+    detail = f"window {group.window}: {faces} faces {group.status.name.lower()}"
+    return audit.following(head, group.at_ms, kind, detail, group.batch_id, group.transcript)
 
 
 def _now_ms() -> int:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from party.auditfile import HEAD_KEY
 from party.journal_rows import (
     APPLICATION_ID,
     SCHEMA,
@@ -219,6 +220,17 @@ class JournalCore:
         """All bindings of a window, places ascending."""
         with self._db.lock:
             return sorted(self._copy_window(window).places.values())
+
+    def record_audit_head(self, head: bytes) -> None:
+        """Written: where the audit log ended; a log that is cut off before is known by it."""
+        with self._db.transaction(durable=False) as connection:
+            connection.execute(_SET_META, (HEAD_KEY, head))
+
+    def audit_head(self) -> bytes | None:
+        """What `record_audit_head` stored last."""
+        with self._db.reading() as connection:
+            row = connection.execute("SELECT value FROM meta WHERE key=?", (HEAD_KEY,)).fetchone()
+        return None if row is None else bytes(row[0])
 
     # -- upkeep ------------------------------------------------------------------------
 

@@ -188,10 +188,13 @@ class P0Confirming:
         opened = digest("confirm commitment", self.transcript, message.confirmation, message.nonce)
         if not hmac.compare_digest(opened, self.commitment):
             raise TamperDetected(
-                f"batch {self.header.batch}: P1's confirmation does not open its commitment"
+                f"batch {self.header.batch}: P1's confirmation does not open its commitment",
+                self.transcript,
             )
         if not hmac.compare_digest(message.confirmation, self.expected):
-            raise TamperDetected(f"batch {self.header.batch}: P1's confirmation is wrong")
+            raise TamperDetected(
+                f"batch {self.header.batch}: P1's confirmation is wrong", self.transcript
+            )
         return Verified(self.header, self.bits, self.transcript)
 
 
@@ -209,7 +212,9 @@ class P1Revealed:
         """Checks P0's confirmation, then opens its own. Raises TamperDetected."""
         _same_batch(self.header, message)
         if not hmac.compare_digest(message.confirmation, self.expected):
-            raise TamperDetected(f"batch {self.header.batch}: P0's confirmation is wrong")
+            raise TamperDetected(
+                f"batch {self.header.batch}: P0's confirmation is wrong", self.transcript
+            )
         return Verified(self.header, self.bits, self.transcript), self.opening
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import time
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from party import watchlist
+from party import audit, watchlist
+from party.auditfile import pack_head, unpack_head
 from party.config import PartyConfig
 from party.counters import WireCounters
 from party.events import EventStore
@@ -120,6 +122,7 @@ class PartyNode:
         self._next_second = 0.0
         self._next_key_check = 0.0
         self._fatal: TwokeyError | None = None
+        self._audit_head = audit.EMPTY
         self._rate = (0.0, 0)
         self._latency = LatencyCounts()  # of windows that have ended
         self.journal = PartyJournal(role.state / "journal.sqlite")
@@ -147,6 +150,16 @@ class PartyNode:
             self.journal.close()
             raise
         self._report_recovery()
+        self._check_audit_log()
+
+    def _check_audit_log(self) -> None:
+        """A log that was cut off or replaced while this process did not run is announced."""
+        known = unpack_head(self.journal.audit_head())
+        if self.events.audit_digest(known.sequence) != known.digest:
+            text = f"record {known.sequence} of the audit log is missing or another one"
+            log.critical("%s", text)
+            self.events.announce("audit", text)
+        self.events.note(audit.WATCHLIST, self._people.describe())
 
     def _report_recovery(self) -> None:
         """What the last stop cost, for the operator."""
@@ -214,6 +227,7 @@ class PartyNode:
         if self._metrics is not None:
             self._metrics.close()
         self._transport.close()
+        self._save_audit_head()
         self.events.close()
         self.journal.close()
 
@@ -387,9 +401,18 @@ class PartyNode:
         self._open_windows(moment)
         self._end_windows(moment)
         self._reload_watchlist(moment)
+        self._save_audit_head()
         self.journal.maintain()
         self.events.maintain()
         self._write_status(moment, "running")
+
+    def _save_audit_head(self) -> None:
+        """The journal learns where the audit log ends, once that is durable."""
+        head = self.events.audit_head
+        if head != self._audit_head:
+            self.events.sync()
+            self.journal.record_audit_head(pack_head(head))
+            self._audit_head = head
 
     def _open_windows(self, moment: Moment) -> None:
         for window, files in find_files(self.config.material, self._known_files).items():
@@ -418,6 +441,8 @@ class PartyNode:
                 continue
             self._sessions[window] = session
             self._files[window] = usable
+            digest = session.params.digest().hex()
+            self.events.note(audit.WINDOW, f"window {window}: open, parameters {digest}")
             log.info(
                 "window %s is open: %d cameras, %d slots",
                 window,
@@ -469,6 +494,7 @@ class PartyNode:
             for session in self._sessions.values():
                 session.set_watchlist(self._people.entries(session.params), moment)
             log.info("the watchlist has %d entries now", self._people.size)
+            self.events.note(audit.WATCHLIST, self._people.describe())
         except TwokeyError as error:
             log.error("watchlist: %s; the former one stays in force", error)
 
@@ -516,6 +542,11 @@ class _WatchedList:
         self._stamp: tuple[int, int, int] | None = None
         self._list = watchlist.load(path)
         self._stamp = self._look()
+
+    def describe(self) -> str:
+        """For the audit log: which list is in force, without a name."""
+        content = watchlist.encode(self._list)
+        return f"{self.size} entries, digest {hashlib.sha256(content).hexdigest()}"
 
     @property
     def size(self) -> int:

@@ -135,7 +135,9 @@ class P0Committed:
         _same_check(self.header, message)
         expected = digest("prepare verdict", self.transcript, self.sigma)
         if not hmac.compare_digest(expected, message.verdict):
-            raise TamperDetected(f"prepare check {self.header.check}: P1's verdict is wrong")
+            raise TamperDetected(
+                f"prepare check {self.header.check}: P1's verdict is wrong", self.transcript
+            )
         answer = Prep4(self.header.session, self.header.check, self.sigma, self.nonce)
         return _passed(self.header, self.kappa), answer
 
@@ -158,7 +160,8 @@ class P1Answered:
         opened = digest("seed commitment", self.before_prep0, message.seed, message.nonce)
         if not hmac.compare_digest(opened, self.seed_commitment):
             raise TamperDetected(
-                f"prepare check {self.header.check}: P0's seed does not open its commitment"
+                f"prepare check {self.header.check}: P0's seed does not open its commitment",
+                self.transcript,
             )
         sigma = _sigma(self.shares, self.kappa, message.seed, self.seed)
         minus = _negated(sigma)
@@ -189,10 +192,13 @@ class P1Judged:
         opened = digest("sigma commitment", self.before_prep2, message.sigma, message.nonce)
         if not hmac.compare_digest(opened, self.sigma_commitment):
             raise TamperDetected(
-                f"prepare check {self.header.check}: P0's sigma does not open its commitment"
+                f"prepare check {self.header.check}: P0's sigma does not open its commitment",
+                self.before_prep2,
             )
         if not hmac.compare_digest(message.sigma, self.minus_sigma):
-            raise TamperDetected(f"prepare check {self.header.check}: the MAC check failed")
+            raise TamperDetected(
+                f"prepare check {self.header.check}: the MAC check failed", self.before_prep2
+            )
         return _passed(self.header, self.kappa)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from party import audit, evaluation
+from party import audit
 from party.agreement import SessionState, common_sets, own_hello, reconcile, remember
 from party.batches import Settled, check_name
 from party.events import EventStore
@@ -31,7 +31,6 @@ from shared.errors import (
     HeaderMismatch,
     InputError,
     PeerVanished,
-    ProtocolViolation,
     SecurityError,
     StaleMessage,
     TamperDetected,
@@ -150,9 +149,8 @@ class WindowSession:
 
     def faces(self, message: Faces, frames: list[Buffer], moment: Moment) -> None:
         """Takes a camera's message in. Raises a typed error that goes back to the camera."""
-        self._refuse_closed()
         owner = self.by_camera.get(message.camera)
-        if owner is None:
+        if owner is None or self.closed is not None:
             raise HeaderMismatch(
                 f"window {self.spec.name}: no material of camera {message.camera} is open"
             )
@@ -203,11 +201,7 @@ class WindowSession:
             self.on_watchlist(removed, moment)
 
     def welcome(self, hello: CameraHello) -> int:
-        """The slot from which on this camera's set is of use here.
-
-        Raises HeaderMismatch, WindowClosed.
-        """
-        self._refuse_closed()
+        """The slot from which on this camera's set is of use here. Raises HeaderMismatch."""
         owner = self.by_camera.get(hello.camera)
         if owner is None:
             raise HeaderMismatch(
@@ -319,12 +313,15 @@ class WindowSession:
         """Evaluates up to `limit` held faces before they are asked for; whether there were any."""
         if self.session is None or self.table.epoch == 0 or not self.table.entries:
             return False
-        chosen = self.intake.take_unevaluated(limit, self._is_prepared)
-        evaluation.evaluate(chosen, self.table)
-        return bool(chosen)
-
-    def _is_prepared(self, held: HeldFaces) -> bool:
-        return self.prepared_places(held.run) != 0
+        done = 0
+        key = self.table.digest()
+        for held in self.intake:
+            if done >= limit:
+                break
+            if held.tags_map != key and self.prepared_places(held.run):
+                self.evaluate(held, self.table)
+                done += held.run.length
+        return done > 0
 
     def settled_below(self) -> int:
         """All batches below this number are settled here."""
@@ -464,6 +461,14 @@ class WindowSession:
             self.sets[run.set_id].keep_kappa(run.first, header.places, part)
             row += run.length
 
+    def evaluate(self, held: HeldFaces, table: PlaceTable) -> TagPart:
+        """The authenticated bit shares of these faces, computed once per place map."""
+        key = table.digest()
+        if held.tags is None or held.tags_map != key:
+            held.tags = held.owner.tags(held.run.first, held.masked, table.numbers)
+            held.tags_map = key
+        return held.tags
+
     def tag_shares(
         self, batch: Sequence[HeldFaces], live: tuple[int, ...], table: PlaceTable
     ) -> TagShares:
@@ -471,11 +476,8 @@ class WindowSession:
         everywhere = live == tuple(range(table.numbers.used))
         chosen = np.asarray(live, dtype=np.intp)
         parts = []
-        evaluation.evaluate(batch, table)
         for held in batch:
-            part = held.tags
-            if part is None:
-                raise ProtocolViolation("faces of a batch were not evaluated")
+            part = self.evaluate(held, table)
             if not everywhere:
                 part = TagPart(part.tags[:, chosen].copy(), part.deltas)
             parts.append(part)
@@ -639,10 +641,6 @@ class WindowSession:
     def _refuse(self, error: TwokeyError) -> None:
         session = self.session or bytes(32)  # a Hello has no session yet
         self.send(Refused(session, type(error).__name__, printable(str(error))))
-
-    def _refuse_closed(self) -> None:
-        if self.closed is not None:
-            raise WindowClosed(f"window {self.spec.name} is closed for good: {self.closed}")
 
     def _acknowledge_finished(self, ledger: SetLedger, held: HeldFaces) -> bool:
         """A resend of slots with an outcome gets that outcome again."""

@@ -59,7 +59,14 @@ class AuthenticationFailed(SecurityError):
 
 
 class TamperDetected(SecurityError):
-    """A check of protocol section 3 failed: the peer deviated. No result is released."""
+    """A check of protocol section 3 failed: the peer deviated. No result is released.
+
+    transcript: of the check or batch until then (32 bytes), for the audit log.
+    """
+
+    def __init__(self, message: str = "", transcript: bytes = b"") -> None:
+        super().__init__(message)
+        self.transcript = transcript
 
 
 class PeerVanished(SecurityError):
@@ -76,6 +83,10 @@ class ProtocolViolation(SecurityError):
 
 class SlotReused(SecurityError):
     """A slot, place or check that was used before was asked for again."""
+
+
+class AuditBroken(SecurityError):
+    """An audit log was changed, or contradicts the other party's."""
 
 
 class WindowClosed(SecurityError):
