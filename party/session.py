@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from party import audit
+from party import audit, evaluation
 from party.agreement import SessionState, common_sets, own_hello, reconcile, remember
 from party.batches import Settled, check_name
 from party.events import EventStore
@@ -31,6 +31,7 @@ from shared.errors import (
     HeaderMismatch,
     InputError,
     PeerVanished,
+    ProtocolViolation,
     SecurityError,
     StaleMessage,
     TamperDetected,
@@ -149,8 +150,9 @@ class WindowSession:
 
     def faces(self, message: Faces, frames: list[Buffer], moment: Moment) -> None:
         """Takes a camera's message in. Raises a typed error that goes back to the camera."""
+        self._refuse_closed()
         owner = self.by_camera.get(message.camera)
-        if owner is None or self.closed is not None:
+        if owner is None:
             raise HeaderMismatch(
                 f"window {self.spec.name}: no material of camera {message.camera} is open"
             )
@@ -201,7 +203,11 @@ class WindowSession:
             self.on_watchlist(removed, moment)
 
     def welcome(self, hello: CameraHello) -> int:
-        """The slot from which on this camera's set is of use here. Raises HeaderMismatch."""
+        """The slot from which on this camera's set is of use here.
+
+        Raises HeaderMismatch, WindowClosed.
+        """
+        self._refuse_closed()
         owner = self.by_camera.get(hello.camera)
         if owner is None:
             raise HeaderMismatch(
@@ -253,6 +259,7 @@ class WindowSession:
         if self.closed is not None:
             return
         self.journal.close_window(self.spec.name, reason)
+        self.events.note(audit.WINDOW, f"window {self.spec.name}: closed: {reason}")
         self.events.note(audit.WINDOW, f"window {self.spec.name}: closed: {reason}")
         self.drop(reason, moment, orderly=True)
         self.burn([held.run for held in list(self.intake)], reason)
@@ -313,15 +320,12 @@ class WindowSession:
         """Evaluates up to `limit` held faces before they are asked for; whether there were any."""
         if self.session is None or self.table.epoch == 0 or not self.table.entries:
             return False
-        done = 0
-        key = self.table.digest()
-        for held in self.intake:
-            if done >= limit:
-                break
-            if held.tags_map != key and self.prepared_places(held.run):
-                self.evaluate(held, self.table)
-                done += held.run.length
-        return done > 0
+        chosen = self.intake.take_unevaluated(limit, self._is_prepared)
+        evaluation.evaluate(chosen, self.table)
+        return bool(chosen)
+
+    def _is_prepared(self, held: HeldFaces) -> bool:
+        return self.prepared_places(held.run) != 0
 
     def settled_below(self) -> int:
         """All batches below this number are settled here."""
@@ -421,6 +425,12 @@ class WindowSession:
                     f"window {self.spec.name}: place {bound.place} is bound to {bound.name}",
                     audit.place_subject(self.spec.name, bound.place, bound.entry),
                 )
+            for bound in new:
+                self.events.note(
+                    audit.PLACE,
+                    f"window {self.spec.name}: place {bound.place} is bound to {bound.name}",
+                    audit.place_subject(self.spec.name, bound.place, bound.entry),
+                )
 
     def prepared_places(self, run: Run) -> int:
         """Mask of the places that are prepared for every slot of the run; 0 when not ready."""
@@ -461,14 +471,6 @@ class WindowSession:
             self.sets[run.set_id].keep_kappa(run.first, header.places, part)
             row += run.length
 
-    def evaluate(self, held: HeldFaces, table: PlaceTable) -> TagPart:
-        """The authenticated bit shares of these faces, computed once per place map."""
-        key = table.digest()
-        if held.tags is None or held.tags_map != key:
-            held.tags = held.owner.tags(held.run.first, held.masked, table.numbers)
-            held.tags_map = key
-        return held.tags
-
     def tag_shares(
         self, batch: Sequence[HeldFaces], live: tuple[int, ...], table: PlaceTable
     ) -> TagShares:
@@ -476,8 +478,11 @@ class WindowSession:
         everywhere = live == tuple(range(table.numbers.used))
         chosen = np.asarray(live, dtype=np.intp)
         parts = []
+        evaluation.evaluate(batch, table)
         for held in batch:
-            part = self.evaluate(held, table)
+            part = held.tags
+            if part is None:
+                raise ProtocolViolation("faces of a batch were not evaluated")
             if not everywhere:
                 part = TagPart(part.tags[:, chosen].copy(), part.deltas)
             parts.append(part)
@@ -641,6 +646,10 @@ class WindowSession:
     def _refuse(self, error: TwokeyError) -> None:
         session = self.session or bytes(32)  # a Hello has no session yet
         self.send(Refused(session, type(error).__name__, printable(str(error))))
+
+    def _refuse_closed(self) -> None:
+        if self.closed is not None:
+            raise WindowClosed(f"window {self.spec.name} is closed for good: {self.closed}")
 
     def _acknowledge_finished(self, ledger: SetLedger, held: HeldFaces) -> bool:
         """A resend of slots with an outcome gets that outcome again."""
