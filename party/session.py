@@ -260,7 +260,6 @@ class WindowSession:
             return
         self.journal.close_window(self.spec.name, reason)
         self.events.note(audit.WINDOW, f"window {self.spec.name}: closed: {reason}")
-        self.events.note(audit.WINDOW, f"window {self.spec.name}: closed: {reason}")
         self.drop(reason, moment, orderly=True)
         self.burn([held.run for held in list(self.intake)], reason)
         self.give_up(reason)
@@ -419,12 +418,6 @@ class WindowSession:
         ]
         if new:
             self.journal.bind_places(self.spec.name, new)
-            for bound in new:
-                self.events.note(
-                    audit.PLACE,
-                    f"window {self.spec.name}: place {bound.place} is bound to {bound.name}",
-                    audit.place_subject(self.spec.name, bound.place, bound.entry),
-                )
             for bound in new:
                 self.events.note(
                     audit.PLACE,
