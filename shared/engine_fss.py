@@ -14,10 +14,11 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from shared import aes_ir, aes_portable, kernels
+from shared import aes_ir, aes_portable, engine_fss_ir, kernels
 from shared.aes_ir import Lanes
 from shared.errors import FormatError
 from shared.kernels import (
+    FOUR_BLOCKS,
     PORTABLE,
     address,
     compiled,
@@ -209,6 +210,38 @@ def _block(kernel: Any, keys: Any, low: Any, high: Any) -> Any:
     return _fixed_key(1, keys, low, high)
 
 
+@intrinsic(prefer_literal=True)
+def _evaluate_keys(
+    typing_context: Any,
+    blocks: Any,
+    comparison: Any,
+    keys: Any,
+    roots: Any,
+    words: Any,
+    leaves: Any,
+    width: Any,
+    start: Any,
+    last: Any,
+    points: Any,
+    control: Any,
+    levels: Any,
+    value: Any,
+    mac: Any,
+) -> Any:
+    """`engine_fss_ir.evaluate`; nothing where the host lacks the instructions."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        target = kernels.target(signature.args[0])
+        if target is not None:
+            function = engine_fss_ir.evaluate(
+                builder.module, target, comparison=bool(signature.args[1].literal_value)
+            )
+            builder.call(function, args[2:])
+        return context.get_dummy_value()
+
+    return types.void(blocks, comparison, *[types.int64] * 12), emit
+
+
 @helper
 def _mask(bit: Any) -> Any:
     """All ones for bit 0 of a word set, else zero."""
@@ -259,56 +292,170 @@ def _evaluate(
         else:
             _schedule(1, tile_keys + 16 * tile, rounds)
         base = words + tile * KEY_TILE * (levels * level_bytes + 64)
-        for i in range(number):
-            at = roots + 16 * (done + i)
-            state[i, 0] = load64(at) & _CLEAR
-            state[i, 1] = load64(at + 8)
-            state[i, 2] = minus
-            for j in range(4):
-                state[i, 4 + j] = _ZERO
-        for level in range(levels):
-            shift = np.uint64(levels - level)
-            at = base + level * width * level_bytes
-            # Level by level, so that the AES chains of different keys overlap.
-            for i in range(number):
-                side = (load64(points + 8 * (done + i)) >> shift) & _ONE
-                low, high, control = state[i, 0], state[i, 1], state[i, 2]
-                place = begin + i
-                correction = load64(at + 16 * place)
-                if comparison:
-                    payload = at + 16 * (width + place)
-                    constant = np.uint64(2) + (side << _ONE)
-                    p, q = _block(kernel, rounds, low ^ constant, high)
-                    p, q = _add(state[i, 4], state[i, 5], p, q)
-                    state[i, 4], state[i, 5] = _add(
-                        p, q, load64(payload) & control, load64(payload + 8) & control
+        own, at = roots + 16 * done, points + 8 * done
+        out_value, out_mac = value + 16 * done, mac + 16 * done
+        leaves = base + levels * width * level_bytes + 64 * begin
+        step = 4 if kernel == FOUR_BLOCKS else 1
+        if kernel == PORTABLE or number < step:
+            _evaluate_some(
+                kernel,
+                comparison,
+                rounds,
+                own,
+                base,
+                begin,
+                width,
+                number,
+                at,
+                minus,
+                levels,
+                state,
+                out_value,
+                out_mac,
+            )
+        else:
+            start = 0
+            control = np.int64(0) - np.int64(party)
+            first_words = base + 16 * begin
+            while start < number:
+                # The last vector begins early rather than end late: keys are computed twice.
+                place, last = min(start, number - step), min(start + step, number - step)
+                if kernel == FOUR_BLOCKS and comparison:
+                    _evaluate_keys(
+                        4,
+                        1,
+                        rounds,
+                        own,
+                        first_words,
+                        leaves,
+                        width,
+                        place,
+                        last,
+                        at,
+                        control,
+                        levels,
+                        out_value,
+                        out_mac,
                     )
-                    payload += 16 * width
-                    p, q = _block(kernel, rounds, low ^ (constant | _ONE), high)
-                    p, q = _add(state[i, 6], state[i, 7], p, q)
-                    state[i, 6], state[i, 7] = _add(
-                        p, q, load64(payload) & control, load64(payload + 8) & control
+                elif kernel == FOUR_BLOCKS:
+                    _evaluate_keys(
+                        4,
+                        0,
+                        rounds,
+                        own,
+                        first_words,
+                        leaves,
+                        width,
+                        place,
+                        last,
+                        at,
+                        control,
+                        levels,
+                        out_value,
+                        out_mac,
                     )
-                p, q = _block(kernel, rounds, low ^ side, high)
-                state[i, 0] = (p ^ (correction & control)) & _CLEAR
-                state[i, 1] = q ^ (load64(at + 16 * place + 8) & control)
-                state[i, 2] = _mask(p ^ ((correction >> side) & control))
-        leaves = base + levels * width * level_bytes
-        for i in range(number):
-            side = load64(points + 8 * (done + i)) & _ONE
-            low, high, control = state[i, 0], state[i, 1], state[i, 2]
-            leaf = leaves + 64 * (begin + i) + 32 * np.int64(side)
-            constant = np.uint64(2) + (side << _ONE)
-            for part in range(2):
-                p, q = _block(kernel, rounds, low ^ (constant + np.uint64(part)), high)
-                p, q = _add(state[i, 4 + 2 * part], state[i, 5 + 2 * part], p, q)
-                word = leaf + 16 * part
-                p, q = _add(p, q, load64(word) & control, load64(word + 8) & control)
-                p, q = _signed(p, q, minus)
-                out = (mac if part else value) + 16 * (done + i)
-                store64(out, p)
-                store64(out + 8, q)
+                elif comparison:
+                    _evaluate_keys(
+                        1,
+                        1,
+                        rounds,
+                        own,
+                        first_words,
+                        leaves,
+                        width,
+                        place,
+                        last,
+                        at,
+                        control,
+                        levels,
+                        out_value,
+                        out_mac,
+                    )
+                else:
+                    _evaluate_keys(
+                        1,
+                        0,
+                        rounds,
+                        own,
+                        first_words,
+                        leaves,
+                        width,
+                        place,
+                        last,
+                        at,
+                        control,
+                        levels,
+                        out_value,
+                        out_mac,
+                    )
+                start += 2 * step
+        for i in range(2 * number):
+            place = (out_mac if i >= number else out_value) + 16 * (i % number)
+            p, q = _signed(load64(place), load64(place + 8), minus)
+            store64(place, p)
+            store64(place + 8, q)
         done += number
+
+
+@helper
+def _evaluate_some(
+    kernel: Any,
+    comparison: Any,
+    rounds: Any,
+    roots: Any,
+    base: Any,
+    begin: Any,
+    width: Any,
+    number: Any,
+    points: Any,
+    minus: Any,
+    levels: Any,
+    state: Any,
+    value: Any,
+    mac: Any,
+) -> None:
+    """Keys begin to begin + number - 1 of a tile, block by block; the signs are left alone."""
+    level_bytes = 48 if comparison else 16
+    for i in range(number):
+        state[i, 0] = load64(roots + 16 * i) & _CLEAR
+        state[i, 1] = load64(roots + 16 * i + 8)
+        state[i, 2] = minus
+        for j in range(4):
+            state[i, 4 + j] = _ZERO
+    for level in range(levels):
+        shift = np.uint64(levels - level)
+        at = base + level * width * level_bytes
+        for i in range(number):
+            side = (load64(points + 8 * i) >> shift) & _ONE
+            low, high, control = state[i, 0], state[i, 1], state[i, 2]
+            place = begin + i
+            correction = load64(at + 16 * place)
+            if comparison:
+                constant = np.uint64(2) + (side << _ONE)
+                for part in range(2):
+                    payload = at + 16 * (width * (1 + part) + place)
+                    p, q = _block(kernel, rounds, low ^ (constant + np.uint64(part)), high)
+                    p, q = _add(state[i, 4 + 2 * part], state[i, 5 + 2 * part], p, q)
+                    p, q = _add(p, q, load64(payload) & control, load64(payload + 8) & control)
+                    state[i, 4 + 2 * part], state[i, 5 + 2 * part] = p, q
+            p, q = _block(kernel, rounds, low ^ side, high)
+            state[i, 0] = (p ^ (correction & control)) & _CLEAR
+            state[i, 1] = q ^ (load64(at + 16 * place + 8) & control)
+            state[i, 2] = _mask(p ^ ((correction >> side) & control))
+    leaves = base + levels * width * level_bytes
+    for i in range(number):
+        side = load64(points + 8 * i) & _ONE
+        low, high, control = state[i, 0], state[i, 1], state[i, 2]
+        leaf = leaves + 64 * (begin + i) + 32 * np.int64(side)
+        constant = np.uint64(2) + (side << _ONE)
+        for part in range(2):
+            p, q = _block(kernel, rounds, low ^ (constant + np.uint64(part)), high)
+            p, q = _add(state[i, 4 + 2 * part], state[i, 5 + 2 * part], p, q)
+            word = leaf + 16 * part
+            p, q = _add(p, q, load64(word) & control, load64(word + 8) & control)
+            out = (mac if part else value) + 16 * i
+            store64(out, p)
+            store64(out + 8, q)
 
 
 @helper

@@ -43,6 +43,7 @@ _SOURCES = (
     "ring_ir",
     "wide",
     "engine_fss",
+    "engine_fss_ir",
     "engine_ring",
 )
 
