@@ -24,6 +24,7 @@ from party.outbox import Limits, Outbox
 from party.places import Entry
 from party.session import Moment, WindowSession
 from party.status import STATUS_FILE
+from party.upkeep import Upkeep
 from party.warmup import warm_up
 from party.windows import FoundFile, Opener, check_threshold, find_files
 from shared.atomicfile import PUBLIC, write_atomic
@@ -143,6 +144,7 @@ class PartyNode:
                 )
                 self._listen(peer.curve_key)
                 self._metrics = _metrics(config.metrics_listen)
+                self._upkeep = Upkeep(self.journal.maintain, self.events.maintain)
             except BaseException:
                 self.events.close()
                 raise
@@ -211,8 +213,9 @@ class PartyNode:
         log.info("P%d is ready; cameras on %s", self.config.party, self._camera_end.endpoint())
         while not self.stopping:
             self._round()
-            if self._fatal is not None:
-                raise self._fatal
+            fatal = self._fatal or self._upkeep.error
+            if fatal is not None:
+                raise fatal
         self._drain()
 
     def stop(self) -> None:
@@ -221,6 +224,7 @@ class PartyNode:
 
     def close(self) -> None:
         """Closes windows' files, sockets, journal and events; what is prepared stays."""
+        self._upkeep.close()
         for session in self._sessions.values():
             for held in session.sets.values():
                 held.close()
@@ -402,8 +406,6 @@ class PartyNode:
         self._end_windows(moment)
         self._reload_watchlist(moment)
         self._save_audit_head()
-        self.journal.maintain()
-        self.events.maintain()
         self._write_status(moment, "running")
 
     def _save_audit_head(self) -> None:
