@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from party.journal import JournalIdentity, PartyJournal
 from party.material import PartySet
 from party.slots import HighWater, SetLedger
-from shared.errors import HeaderMismatch, ProtocolViolation
+from shared.errors import HeaderMismatch, ProtocolViolation, ResourceError
 from shared.hashing import digest
 from shared.intervals import Intervals
 from shared.messages import Hello, Run, SetMark, pack_runs, unpack_runs
@@ -67,7 +67,11 @@ def own_hello(owner: WindowSession, nonce: bytes, answers: bytes, wall_ms: int) 
 
 
 def check_hello(owner: WindowSession, found: Hello, wall_ms: int) -> None:
-    """Raises HeaderMismatch naming the first difference that rules a session out."""
+    """Raises a typed error naming the first difference that rules a session out.
+
+    HeaderMismatch: other parameters or material, for good. ResourceError: clocks that differ, or
+    a message that was long on its way. ProtocolViolation: what no party may say.
+    """
     window = owner.spec.name
     if found.party != 1 - owner.party:
         raise HeaderMismatch(
@@ -89,9 +93,16 @@ def check_hello(owner: WindowSession, found: Hello, wall_ms: int) -> None:
                 f"window {window} camera {mark.camera}: found marks {mark.prepared} and "
                 f"{mark.revealed}, expected at most {mark.slots} slots"
             )
+    slots = {held.set_id: held.slots for held in owner.sets.values()}
+    for run in (*unpack_runs(found.prepared), *unpack_runs(found.used)):
+        if run.stop > slots.get(run.set_id, run.stop):
+            raise ProtocolViolation(
+                f"window {window}: the peer names slot {run.stop - 1} of a set of "
+                f"{slots[run.set_id]} slots"
+            )
     offset = abs(found.clock_ms - wall_ms) / 1000
     if offset > owner.limits.clock_tolerance:
-        raise HeaderMismatch(
+        raise ResourceError(
             f"window {window}: the peer's clock is {offset:.1f} s off, tolerated are "
             f"{owner.limits.clock_tolerance:.1f} s"
         )
@@ -156,7 +167,7 @@ def reconcile(journal: PartyJournal, shared_sets: Iterable[bytes], found: Hello)
         differing.difference_update(ledger.done)
         differing.difference_update(ledger.burned)
         differing.difference_update(ledger.revealed)
-        burn += [Run(set_id, *part) for part in differing if part.stop <= ledger.info.slots]
+        burn += [Run(set_id, *part) for part in differing]
     return burn
 
 

@@ -36,6 +36,7 @@ from shared.errors import (
     StaleMessage,
     TamperDetected,
     TwokeyError,
+    WindowClosed,
 )
 from shared.intervals import Intervals
 from shared.messages import (
@@ -121,6 +122,7 @@ class WindowSession:
         self._down_since = 0.0
         self._told_stale = ""
         self._told_clock = False
+        self._told_hello = False
         self._burned_ahead: set[bytes] = set()
         self._peer_approved: tuple[bytes, ...] = ()
         self._lacking: dict[bytes, float] = {}
@@ -131,6 +133,7 @@ class WindowSession:
         """Takes a peer's message. Raises a typed error only when the whole process must stop."""
         if self.closed is not None:
             return
+        before = self.session
         try:
             self._dispatch(message, moment)
         except TamperDetected as error:
@@ -139,14 +142,16 @@ class WindowSession:
             self._stale(error, message)
         except TwokeyError as error:
             log.error("window %s: %s", self.spec.name, error)
-            self._refuse(error)
-            self.drop(str(error), moment)
-            if isinstance(error, HeaderMismatch):
-                self.events.announce("mismatch", str(error))
-                if isinstance(message, Hello):
+            hello = isinstance(message, Hello)
+            self._refuse(error, bytes(32) if hello else self.session)
+            if not hello or self.session != before:
+                self.drop(str(error), moment)
+            if not hello or not self._told_hello:  # it says so twice a second
+                self._announce_error(error)
+            if hello:
+                self._told_hello = True
+                if isinstance(error, HeaderMismatch):
                     self.mismatch = error
-            elif isinstance(error, SecurityError | InputError):
-                self.events.announce("violation", f"window {self.spec.name}: {error}")
 
     def faces(self, message: Faces, frames: list[Buffer], moment: Moment) -> None:
         """Takes a camera's message in. Raises a typed error that goes back to the camera."""
@@ -356,6 +361,7 @@ class WindowSession:
     def begin(self, state: SessionState, found: Hello, moment: Moment) -> None:
         """A session is agreed: compare what both hold and burn what differs."""
         self.session = state.session
+        self._told_hello = False
         self._last_heard = moment.seconds
         for held in self.intake:  # only time in a session counts against the peer
             held.since = min(held.since + moment.seconds - self._down_since, moment.seconds)
@@ -573,7 +579,7 @@ class WindowSession:
         self.journal.count(self.spec.name, Count.FAILURES)
         self.events.announce("tamper", f"window {self.spec.name}: {error}", error.transcript)
         log.critical("window %s: %s", self.spec.name, error)
-        self._refuse(error)
+        self._refuse(error, self.session)
         self.close(f"TamperDetected: {error}", moment)
 
     # -- inside --------------------------------------------------------------------------
@@ -636,9 +642,15 @@ class WindowSession:
         else:
             self.drop(detail, moment)
 
-    def _refuse(self, error: TwokeyError) -> None:
-        session = self.session or bytes(32)  # a Hello has no session yet
-        self.send(Refused(session, type(error).__name__, printable(str(error))))
+    def _refuse(self, error: TwokeyError, session: bytes | None) -> None:
+        self.send(Refused(session or bytes(32), type(error).__name__, printable(str(error))))
+
+    def _announce_error(self, error: TwokeyError) -> None:
+        kinds = ((HeaderMismatch, "mismatch"), (SecurityError, "violation"))
+        kind = next((kind for cls, kind in kinds if isinstance(error, cls)), "resource")
+        if isinstance(error, InputError):  # malformed: the peer's message, not ours
+            kind = "violation"
+        self.events.announce(kind, f"window {self.spec.name}: {error}")
 
     def _refuse_closed(self) -> None:
         if self.closed is not None:

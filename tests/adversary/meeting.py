@@ -66,6 +66,9 @@ def meet(pair: Pair) -> None:
     pair.run(0.5)
     east.send([NEAR_DAN, NEAR_ADA])
     pair.run(3, pair.ended)
+    for side in pair.sides:  # the last two slots are given up
+        runs = [Run(held, 23 - side.party, 1) for held in side.session.sets]
+        side.session.burn(runs, "given up")
     pair.run(1.2)  # signs of life
 
 
@@ -74,9 +77,19 @@ def aftermath(pair: Pair) -> None:
     if not any(side.session.closed for side in pair.sides):
         pair.run(20, lambda: pair.ended() and all(s.session.session for s in pair.sides))
         pair.run(1)
-        for camera in pair.cameras.values():
-            camera.send([NEAR_ADA])
-        pair.run(10, pair.ended)
+        for _ in range(2):
+            for camera in pair.cameras.values():
+                camera.send([STRANGER])
+            pair.run(10, pair.ended)
+
+
+def goes_on(pair: Pair) -> bool:
+    """Whether both parties have verified the last face of every camera."""
+    return all(
+        (name, camera.next_slot - 1) in side.verified()
+        for side in pair.sides
+        for name, camera in pair.cameras.items()
+    )
 
 
 def outcome(side: Side) -> set[str]:
