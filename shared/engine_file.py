@@ -217,6 +217,7 @@ class EngineFile:
         self.key = Secret(content[KEY_BYTES:])
         encoded = header.encode()
         self._cipher: ChunkCipher | None = ChunkCipher(content[:KEY_BYTES], encoded)
+        self._buffer: U8 = np.empty(0, dtype=np.uint8)
         self._offsets: dict[int, int] = {}
         self._streams = {stream.number: stream for stream in header.streams()}
         offset = len(encoded) + SIGNATURE_BYTES
@@ -290,7 +291,9 @@ class EngineFile:
         if self._cipher is None:
             raise ValueError(f"engine file {self.path}: closed")
         size = stream.items(number) * stream.item_bytes
-        found = np.empty(size + TAG_BYTES, dtype=np.uint8)
+        if self._buffer.size < size + TAG_BYTES:
+            self._buffer = np.empty(size + TAG_BYTES, dtype=np.uint8)
+        found = self._buffer[: size + TAG_BYTES]
         full = stream.step * stream.item_bytes + TAG_BYTES
         self._read(found, self._offsets[stream.number] + number * full)
         self._cipher.decrypt(stream.number, number, found, out[:size], f"engine file {self.path}")

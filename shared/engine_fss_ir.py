@@ -83,7 +83,7 @@ def evaluate(module: ir.Module, target: Target, *, comparison: bool) -> ir.Funct
             next_mask = lanes.bit_mask(builder.xor(child, builder.and_(word, mask)))
             for part, payload in enumerate(payloads):
                 at = builder.add(at, sixteen)
-                total, carries = add(*sums[2 * part : 2 * part + 2], payload)
+                total, carries = add(sums[2 * part], sums[2 * part + 1], payload)
                 term = builder.and_(lanes.load(at), mask)
                 sums[2 * part : 2 * part + 2] = add(total, carries, term)
             result += [seed, next_mask, lanes.doubled(point), *sums]
@@ -103,7 +103,7 @@ def evaluate(module: ir.Module, target: Target, *, comparison: bool) -> ir.Funct
         _, mask, _, *sums = state[7 * v : 7 * v + 7]
         found = _leaves(lanes, leaves, points_at, place)
         for part, out in enumerate((value_at, mac_at)):
-            total, carries = add(*sums[2 * part : 2 * part + 2], blocks[2 * v + part])
+            total, carries = add(sums[2 * part], sums[2 * part + 1], blocks[2 * v + part])
             total, carries = add(total, carries, builder.and_(found[part], mask))
             upper = builder.and_(lanes.swapped(carries), lanes.constant(0, _ONES))
             lanes.store(builder.add(total, upper), lanes.offset(out, place, 16))

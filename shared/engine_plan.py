@@ -19,7 +19,8 @@ from shared.hashing import digest
 RING_BITS: Final = 64  # k: secrets are numbers mod 2^64
 COUNT_LIMIT: Final = 1 << 32
 ELEMENT_LIMIT: Final = 1 << 24
-CHUNK_GOAL: Final = 512 << 10
+CORRECTIONS_GOAL: Final = 512 << 10  # bytes of a chunk, at most
+KEYS_GOAL: Final = 2 << 20
 KINDS_LIMIT: Final = 256
 
 # Pseudorandom domains (encodings E2): 1 is ALPHA; those of the kind number p of a plan begin at
@@ -158,12 +159,12 @@ class Kind:
     @property
     def correction_step(self) -> int:
         """Items in a chunk of corrections."""
-        return _step(self.correction_bytes(1))
+        return _step(self.correction_bytes(1), CORRECTIONS_GOAL)
 
     @property
     def key_step(self) -> int:
         """Items in a chunk of keys: whole tiles."""
-        return max(KEY_TILE, _step(self.key_bytes)) if self.key_bytes else 0
+        return max(KEY_TILE, _step(self.key_bytes, KEYS_GOAL)) if self.key_bytes else 0
 
 
 MASK: Final = Kind(Family.MASK)
@@ -295,7 +296,7 @@ def left_of(kind: Kind) -> Kind:
     return Kind(Family.FIXED_LEFT, kind.p, kind.q)
 
 
-def _step(size: int) -> int:
-    """The largest power of two of items that fill at most 512 KiB, at least one."""
-    fits = max(1, CHUNK_GOAL // max(size, 1))
+def _step(size: int, goal: int) -> int:
+    """The largest power of two of items that fill so many bytes at most, at least one."""
+    fits = max(1, goal // max(size, 1))
     return 1 << (fits.bit_length() - 1)

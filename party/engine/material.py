@@ -12,6 +12,7 @@ from party.engine.arrays import MacKey, SharedArray
 from shared import engine_fss
 from shared.engine_expand import alpha_share, elements, own_values, tile_keys
 from shared.engine_file import EngineFile
+from shared.engine_fss import KEY_TILE
 from shared.engine_plan import MAC, ROOT, Kind, Stream
 from shared.errors import InputError, MaterialExhausted
 
@@ -103,16 +104,21 @@ class Material:
             elements(self.plan, self.file.key, kind, ROOT + number, items.first, items.count, 1)[0]
             for number in range(len(kind.keys))
         ]
+        start = items.first - items.first % stream.step
+        stop = min(-(-(items.first + items.count) // stream.step) * stream.step, stream.count)
+        tiles = [
+            tile_keys(self.plan, kind, number, self.set_digest, start, stop - start)
+            for number in range(len(kind.keys))
+        ]
         for chunk, first, begin, end in _spans(stream, items.first, items.count):
             words = self._chunk(stream, chunk)
+            at = (chunk * stream.step - start) // KEY_TILE
             inside, size = stream.items(chunk), 0
             for number, shape in enumerate(kind.keys):
                 engine_fss.evaluate(
                     shape,
                     self.party,
-                    tile_keys(
-                        self.plan, kind, number, self.set_digest, chunk * stream.step, inside
-                    ),
+                    tiles[number][at : at + -(-inside // KEY_TILE)],
                     roots[number][begin:end],
                     words[size : size + inside * shape.key_bytes],
                     first,
