@@ -108,8 +108,9 @@ def test_a_found_stranger_and_a_blind_search_are_deviations() -> None:
     assert len(replace(good, watched_in=()).deviations()) == 1
 
 
+@pytest.mark.slow
 class TestPlayed:
-    pytestmark = [*NEEDS_VISION, pytest.mark.slow]
+    pytestmark = NEEDS_VISION
 
     def test_a_short_video_ends_in_the_expected_table_and_leaves_nothing_behind(
         self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
