@@ -60,7 +60,9 @@ class LimitsConfig(Config):
         default=_LIMITS.batches_in_flight, ge=1, le=64, description="Batches at a time."
     )
     held_faces: int = Field(
-        default=_LIMITS.held_faces, ge=1, description="Faces held before cameras are refused."
+        default=_LIMITS.held_faces,
+        ge=1,
+        description="Faces held, shared out evenly over the cameras.",
     )
     reserve_block: int = Field(
         default=_LIMITS.reserve_block,
@@ -116,6 +118,19 @@ class PartyConfig(Config):
     metrics_listen: str = Field(
         default="",
         description="host:port for Prometheus metrics, e.g. 127.0.0.1:9702; empty: none.",
+    )
+    health_listen: str = Field(
+        default="",
+        description="host:port for /healthz and /readyz, e.g. 127.0.0.1:9703; empty: none.",
+    )
+    ready_disk_mib: int = Field(
+        default=256, ge=0, description="Free space in MiB below which /readyz says no."
+    )
+    announce_missing_seconds: float = Field(
+        default=3600.0,
+        ge=0,
+        description="So long before a window ends it is announced that the next one's material "
+        "is missing.",
     )
     open_ahead_seconds: float = Field(
         default=3600.0,

@@ -18,6 +18,7 @@ from shared.intervals import Intervals
 from shared.messages import Faces, Run
 
 _LOOK = 256
+_ONE_MESSAGE = 1024  # faces that a camera sends together at most: it may always bring these
 
 
 @dataclass(slots=True)
@@ -38,10 +39,13 @@ class HeldFaces:
 
 
 class Intake:
-    """All held faces of a window, by set and first slot, in the order of arrival."""
+    """All held faces of a window, by set and first slot, in the order of arrival.
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    limit: of faces, shared out evenly over the cameras: one that floods does not shut others out.
+    """
+
+    def __init__(self, limit: int, cameras: int) -> None:
+        self._share = max(limit // max(cameras, 1), min(limit, _ONE_MESSAGE))
         self._held: dict[tuple[bytes, int], HeldFaces] = {}
         self._slots: dict[bytes, Intervals] = {}
         self._unevaluated: dict[tuple[bytes, int], HeldFaces] = {}
@@ -50,7 +54,8 @@ class Intake:
     def add(self, faces: HeldFaces) -> bool:
         """Takes the faces in; False when they are here already (a resend).
 
-        Raises SlotReused for other bytes on a held slot, ResourceError when full.
+        Raises SlotReused for other bytes on a held slot, ResourceError when its camera's share
+        is full.
         """
         run = faces.run
         key = (run.set_id, run.first)
@@ -63,8 +68,11 @@ class Intake:
                 f"camera {faces.owner.name.camera}: slots {run.first} to {run.stop - 1} hold "
                 "other faces already"
             )
-        if self.faces + run.length > self._limit:
-            raise ResourceError(f"{self.faces} faces are held, the limit is {self._limit}")
+        if slots.total + run.length > self._share:
+            raise ResourceError(
+                f"camera {faces.owner.name.camera}: {slots.total} faces are held, its share is "
+                f"{self._share}"
+            )
         self._held[key] = faces
         self._unevaluated[key] = faces
         slots.add(run.first, run.length)

@@ -18,6 +18,7 @@ from party.auditfile import pack_head, unpack_head
 from party.config import PartyConfig
 from party.counters import WireCounters
 from party.events import EventStore
+from party.health import Demands, Health, lacks_successor
 from party.journal import PartyJournal
 from party.latency import LatencyCounts
 from party.outbox import Limits, Outbox
@@ -53,7 +54,7 @@ from shared.messages import (
 from shared.params import Parameters
 from shared.roles import RoleFolder
 from shared.transport import Connection, Listener, Poller, Transport
-from shared.windowkeys import destroy_ended_window_keys
+from shared.windowkeys import Window, destroy_ended_window_keys
 
 if TYPE_CHECKING:
     from party.metrics import PartyMetrics
@@ -124,6 +125,7 @@ class PartyNode:
         self._next_key_check = 0.0
         self._fatal: TwokeyError | None = None
         self._audit_head = audit.EMPTY
+        self._told_missing: set[str] = set()
         self._rate = (0.0, 0)
         self._latency = LatencyCounts()  # of windows that have ended
         self.journal = PartyJournal(role.state / "journal.sqlite")
@@ -144,6 +146,7 @@ class PartyNode:
                 )
                 self._listen(peer.curve_key)
                 self._metrics = _metrics(config.metrics_listen)
+                self._health = _health(config, role.state)
                 self._upkeep = Upkeep(self.journal.maintain, self.events.maintain)
             except BaseException:
                 self.events.close()
@@ -230,6 +233,8 @@ class PartyNode:
                 held.close()
         if self._metrics is not None:
             self._metrics.close()
+        if self._health is not None:
+            self._health.close()
         self._transport.close()
         self._save_audit_head()
         self.events.close()
@@ -404,6 +409,7 @@ class PartyNode:
     def _every_second(self, moment: Moment) -> None:
         self._open_windows(moment)
         self._end_windows(moment)
+        self._announce_missing(moment)
         self._reload_watchlist(moment)
         self._save_audit_head()
         self._write_status(moment, "running")
@@ -473,6 +479,24 @@ class PartyNode:
             del self._sessions[window]
             log.info("window %s has ended; its key and material are destroyed", window)
 
+    def _announce_missing(self, moment: Moment) -> None:
+        """Once for each window that is to end while nothing is here to go on with."""
+        ahead = self.config.announce_missing_seconds * 1000
+        there = [
+            found.header.window
+            for path, found in self._known_files.items()
+            if path not in self._refused_files
+        ]
+        for name, session in self._sessions.items():
+            spec = session.spec
+            if name in self._told_missing or moment.wall_ms < spec.end_ms - ahead:
+                continue
+            text = lacks_successor(Window(name, spec.start_ms, spec.end_ms), there)
+            if text:
+                self._told_missing.add(name)
+                log.warning("%s", text)
+                self.events.announce("material missing", text)
+
     def _removed(self, found: FoundFile, moment: Moment) -> bool:
         """Removes a file whose window ended while this process did not run; nothing else.
 
@@ -518,11 +542,20 @@ class PartyNode:
         write_atomic(
             self._state / STATUS_FILE, orjson.dumps(status), "status", mode=PUBLIC, replace=True
         )
+        if self._health is not None:
+            self._health.update(status)
         if self._metrics is not None:
             latency = LatencyCounts()
             for counts in (self._latency, *(s.latency for s in self._sessions.values())):
                 latency.include(counts)
             self._metrics.update(status, latency)
+
+
+def _health(config: PartyConfig, state: Path) -> Health | None:
+    if not config.health_listen:
+        return None
+    demands = Demands(config.limits.clock_tolerance, config.ready_disk_mib)
+    return Health(config.health_listen, state, demands)
 
 
 def _metrics(address: str) -> PartyMetrics | None:

@@ -106,7 +106,7 @@ class WindowSession:
         self.entries = list(entries)
         self.limits = limits
         self.outbox = outbox
-        self.intake = Intake(limits.held_faces)
+        self.intake = Intake(limits.held_faces, len(self.sets))
         self.session: bytes | None = None
         self.closed: str | None = journal.closed(spec.name)
         self.bound = {known.place: known.entry for known in journal.places(spec.name)}
