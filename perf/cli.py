@@ -10,6 +10,7 @@ import numpy as np
 import orjson
 
 from perf.commands import COMMANDS
+from perf.engine import engine_command
 from shared.cli import program, run
 from shared.errors import EXIT_OK, EXIT_UNEXPECTED, InputError
 
@@ -49,7 +50,7 @@ def replay_command(
     return EXIT_UNEXPECTED if report["mismatches"] else EXIT_OK
 
 
-for command in COMMANDS:
+for command in (*COMMANDS, engine_command):
     cli.add_command(command)
 
 
