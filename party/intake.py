@@ -25,7 +25,8 @@ _ONE_MESSAGE = 1024  # faces that a camera sends together at most: it may always
 class HeldFaces:
     """One camera message. times: (faces,) uint64 ms; masked: e, (faces, d + 1) uint32.
 
-    tags: once evaluated, for the used places, with the digest of their place map.
+    tags: once evaluated, for the used places, with the digest of their place map; of use at
+    tags_places only, a mask: at the others kappa was not known then.
     """
 
     run: Run
@@ -36,6 +37,7 @@ class HeldFaces:
     since: float
     tags: TagPart | None = field(default=None, repr=False)
     tags_map: bytes = b""
+    tags_places: int = 0
 
 
 class Intake:

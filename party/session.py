@@ -325,6 +325,8 @@ class WindowSession:
         if self.session is None or self.table.epoch == 0 or not self.table.entries:
             return False
         chosen = self.intake.take_unevaluated(limit, self._is_prepared)
+        for held in chosen:
+            held.tags_places = self.prepared_places(held.run)
         evaluation.evaluate(chosen, self.table)
         return bool(chosen)
 
@@ -477,6 +479,10 @@ class WindowSession:
         everywhere = live == tuple(range(table.numbers.used))
         chosen = np.asarray(live, dtype=np.intp)
         parts = []
+        mask = table.mask if len(live) == len(table.places) else sum(1 << place for place in live)
+        for held in batch:
+            if mask & ~held.tags_places:  # a place was prepared since
+                held.tags, held.tags_places = None, mask
         evaluation.evaluate(batch, table)
         for held in batch:
             part = held.tags

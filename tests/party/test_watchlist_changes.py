@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import pytest
+
 from party.places import Entry
 from shared.messages import PlaceMap, Prep0
 from tests.support.minted import minted, parameters
-from tests.support.pair import LIMITS, Frames, Pair
+from tests.support.pair import LIMITS, Frames, Pair, honest
 from tests.support.scenes import (
     NEAR_ADA,
     NEAR_DAN,
@@ -207,3 +209,28 @@ def test_the_other_partys_watchlist_is_told_at_every_change() -> None:
         # P1 knows that P0 does not want ada any more: no omission, an honest difference.
         assert not pair.p1.told("omission")
         assert "ada" in pair.p1.told("watchlist")[0]
+
+
+@pytest.mark.parametrize("party", [0, 1])
+def test_faces_evaluated_before_a_new_place_was_prepared_are_evaluated_again(party: int) -> None:
+    held: list[Frames] = []
+
+    def hold(_sender: int, message: object, frames: Frames) -> list[Frames]:
+        if type(message).__name__ == "Prep0":
+            held.append(frames)
+            return []
+        return [frames]
+
+    with Pair(ground(), watchlist()) as pair:
+        assert pair.run(5, pair.prepared)
+        pair.tap = hold
+        change(pair, watchlist("ada", "bob", "cyd", "dan"))
+        pair.cameras["east"].send([NEAR_DAN])
+        pair.pump()
+        assert pair.sides[party].session.evaluate_ahead(10)  # the new place is agreed, no more
+        pair.tick()
+        assert held
+        pair.tap = honest
+        pair.wire[0].extend(held)
+        assert pair.run(5, pair.settled)
+        assert pair.p0.verified() == pair.p1.verified() == {("east", 0): ("dan",)}

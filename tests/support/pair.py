@@ -378,6 +378,9 @@ class Pair:
         for side in self.sides:
             side.session.tick(side.local(self.moment))
         self.pump()
+        for side in self.sides:  # as a process does when it is idle
+            if side.session.closed is None:
+                side.session.evaluate_ahead(64)
 
     def run(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
         """Ticks for so long, or until the condition holds; whether it does."""
