@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
 
+from perf.history import HISTORY, append, read
 from perf.online import Conditions
 from perf.report import Figure, emit, show, show_rows
-from shared.errors import EXIT_OK, EXIT_UNEXPECTED
+from shared.atomicfile import PUBLIC, write_atomic
+from shared.errors import EXIT_OK, EXIT_UNEXPECTED, InputError
 
 _CACHED = (
     "Both parties on a core each, CURVE on, active security; material in the page cache; "
     "faces are masked beforehand, without the cameras' journals."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where a result goes besides its table. record: a file of results that grows."""
+
+    as_json: bool
+    record: Path | None
+
+    def hand_over(self, kind: str, result: dict[str, object]) -> int:
+        """Writes the result where it was asked for; the command's exit code."""
+        if self.record is not None:
+            append(self.record, kind, result)
+        if self.as_json:
+            emit(result)
+        return EXIT_UNEXPECTED if result["mismatches"] else EXIT_OK
 
 
 def _conditions(**defaults: int) -> Callable[[Callable[..., int]], Callable[..., int]]:
@@ -25,8 +46,9 @@ def _conditions(**defaults: int) -> Callable[[Callable[..., int]], Callable[...,
     def decorate(command: Callable[..., int]) -> Callable[..., int]:
         @functools.wraps(command)
         def with_conditions(*, as_json: bool, **given: Any) -> int:
+            recorded = given.pop("record")
             flags = {name: given.pop(name) for name in Conditions.__slots__ if name in given}
-            return command(Conditions(**flags), as_json, **given)
+            return command(Conditions(**flags), Output(as_json, recorded), **given)
 
         for option in reversed(
             (
@@ -47,6 +69,11 @@ def _conditions(**defaults: int) -> Callable[[Callable[..., int]], Callable[...,
                 click.option("--threads", default=base.threads, type=click.IntRange(1, 256)),
                 click.option("--runs", default=base.runs, type=click.IntRange(1, 100)),
                 click.option("--json", "as_json", is_flag=True, help="One object, last line."),
+                click.option(
+                    "--record",
+                    type=click.Path(path_type=Path),
+                    help=f"Add the result to this file, e.g. {HISTORY}.",
+                ),
             )
         ):
             with_conditions = option(with_conditions)
@@ -56,12 +83,15 @@ def _conditions(**defaults: int) -> Callable[[Callable[..., int]], Callable[...,
 
 
 def _finish(
-    title: str, figures: list[Figure], result: dict[str, object], as_json: bool, caption: str = ""
+    kind: str,
+    wanted: Conditions,
+    figures: list[Figure],
+    result: dict[str, object],
+    output: Output,
+    caption: str = "",
 ) -> int:
-    show(title, figures, caption)
-    if as_json:
-        emit(result)
-    return EXIT_UNEXPECTED if result["mismatches"] else EXIT_OK
+    show(_title(kind, wanted), figures, caption)
+    return output.hand_over(kind, result)
 
 
 def _progress(text: str) -> None:
@@ -71,38 +101,38 @@ def _progress(text: str) -> None:
 @click.command("online")
 @_conditions()
 @click.option("--cold", is_flag=True, help="Also with material that only the disk holds.")
-def online_command(wanted: Conditions, as_json: bool, cold: bool) -> int:
+def online_command(wanted: Conditions, output: Output, cold: bool) -> int:
     """Faces per second: prepared before, one face a message, and prepare included."""
     from perf.online import online
 
     figures, result = online(wanted, _progress, cold=cold)
-    return _finish(_title("online", wanted), figures, result, as_json, _CACHED)
+    return _finish("online", wanted, figures, result, output, _CACHED)
 
 
 @click.command("latency")
 @_conditions(faces=5_000, faces_per_message=1, runs=1)
-def latency_command(wanted: Conditions, as_json: bool) -> int:
+def latency_command(wanted: Conditions, output: Output) -> int:
     """One face after the other: from the camera's send to both parties' event lines."""
     from perf.online import latency
 
     figures, result = latency(wanted, _progress)
-    return _finish(_title("latency", wanted), figures, result, as_json, _CACHED)
+    return _finish("latency", wanted, figures, result, output, _CACHED)
 
 
 @click.command("dealer")
 @_conditions()
-def dealer_command(wanted: Conditions, as_json: bool) -> int:
+def dealer_command(wanted: Conditions, output: Output) -> int:
     """Faces minted a second: on one core into memory, and on all cores to the disk."""
     from perf.dealer import dealer
 
     figures, result = dealer(wanted, _progress)
     caption = "Encrypted. Of each run to the disk some slots are matched and compared."
-    return _finish(_title("dealer", wanted), figures, result, as_json, caption)
+    return _finish("dealer", wanted, figures, result, output, caption)
 
 
 @click.command("scale")
 @_conditions(faces=6_000, runs=1)
-def scale_command(wanted: Conditions, as_json: bool) -> int:
+def scale_command(wanted: Conditions, output: Output) -> int:
     """Faces a second against entries, coordinates, faces and threads."""
     from perf.scale import scale
 
@@ -112,56 +142,87 @@ def scale_command(wanted: Conditions, as_json: bool) -> int:
         (p.axis, f"{p.value:,}", f"{p.conditions.faces:,}", *(f.median for f in p.figures()))
         for p in points
     ]
-    return _table(_title("scale", wanted), headings, rows, result, as_json)
+    return _table("scale", wanted, headings, rows, result, output)
 
 
 @click.command("network")
 @_conditions(faces=6_000, runs=1)
-def network_command(wanted: Conditions, as_json: bool) -> int:
+def network_command(wanted: Conditions, output: Output) -> int:
     """The same figures with a long line between the parties, delayed and limited in a relay."""
     from perf.network import network
 
     found, result = network(wanted, _progress)
     headings = [name.replace("_", " ") for name in found[0].as_map()]
     rows = [tuple(far.as_map().values()) for far in found]
-    return _table(_title("network", wanted), headings, rows, result, as_json)
+    return _table("network", wanted, headings, rows, result, output)
 
 
 @click.command("thesis")
 @_conditions(faces=4_000, runs=1)
-def thesis_command(wanted: Conditions, as_json: bool) -> int:
+def thesis_command(wanted: Conditions, output: Output) -> int:
     """Time and data against threads, as the thesis prints them."""
     from perf.thesis import thesis
 
     found, result = thesis(wanted, _progress)
     headings = [name.replace("_", " ") for name in found[0].as_map()]
     rows = [tuple(row.as_map().values()) for row in found]
-    return _table(_title("thesis", wanted), headings, rows, result, as_json)
+    return _table("thesis", wanted, headings, rows, result, output)
 
 
 @click.command("peers")
 @_conditions(faces=100, runs=1)
-def peers_command(wanted: Conditions, as_json: bool) -> int:
+def peers_command(wanted: Conditions, output: Output) -> int:
     """twokey beside TenSEAL, MPyC and plain numpy; their environments are made on demand."""
     from perf.peers.run import peers
 
     found, result = peers(wanted, _progress)
     headings = [name.replace("_", " ") for name in found[0].as_map()]
     rows = [tuple(row.as_map().values()) for row in found]
-    return _table(_title("peers", wanted), headings, rows, result, as_json)
+    return _table("peers", wanted, headings, rows, result, output)
+
+
+@click.command("dashboard")
+@click.option(
+    "--history",
+    default=HISTORY,
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Results that the benchmarks recorded.",
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The HTML page.")
+@click.option("--live", multiple=True, help="http://host:port of a party's metrics; repeatable.")
+@click.option(
+    "--every",
+    default=0.0,
+    type=click.FloatRange(0.0),
+    help="Seconds after which the page is written again, until Ctrl-C; 0: once.",
+)
+def dashboard_command(history: Path, out: Path, live: tuple[str, ...], every: float) -> None:
+    """Write all recorded results, and running parties, as one page that needs no network."""
+    from perf.dashboard import render
+    from perf.live import scrape
+
+    if not out.parent.is_dir():
+        raise InputError(f"{out}: its folder is not there")
+    while True:
+        page = render(read(history), [scrape(address) for address in live], every)
+        write_atomic(out, page.encode(), "dashboard", mode=PUBLIC, replace=True)
+        click.echo(f"{out} is written", err=True)
+        if not every:
+            return
+        time.sleep(every)
 
 
 def _table(
-    title: str,
+    kind: str,
+    wanted: Conditions,
     headings: list[str],
     rows: Sequence[Sequence[object]],
     result: dict[str, object],
-    as_json: bool,
+    output: Output,
 ) -> int:
-    show_rows(title, headings, rows)
-    if as_json:
-        emit(result)
-    return EXIT_UNEXPECTED if result["mismatches"] else EXIT_OK
+    show_rows(_title(kind, wanted), headings, rows)
+    return output.hand_over(kind, result)
 
 
 def _title(what: str, wanted: Conditions) -> str:
@@ -176,4 +237,5 @@ COMMANDS = (
     network_command,
     thesis_command,
     peers_command,
+    dashboard_command,
 )
