@@ -18,12 +18,12 @@ from shared.atomicfile import file_error, make_folder, sync_folder
 from shared.engine_file import (
     SUFFIX,
     ChunkCipher,
-    EngineRecipient,
     file_bytes,
+    recipient_streams,
     seal_engine_header,
     set_digest,
 )
-from shared.engine_plan import CLIENT, Plan, Stream
+from shared.engine_plan import Family, Plan, Stream
 from shared.errors import AuthenticationFailed, ConfigError, InputError
 from shared.keys import Identity
 from shared.secret import Secret
@@ -31,12 +31,11 @@ from shared.sets import check_name
 from shared.windowkeys import WindowKey
 
 U8 = NDArray[np.uint8]
-_RANDOM_BYTES = 16 + 5 * 32
 
 
 @dataclass(frozen=True, slots=True)
 class EngineOrder:
-    """One session's material. client: who gets the masks of kind CLIENT, if the plan has some.
+    """One session's material. clients: who gets the masks of the kinds client(0), client(1), ...
 
     Raises InputError when its parts do not fit together.
     """
@@ -45,32 +44,35 @@ class EngineOrder:
     name: str
     p0: WindowKey
     p1: WindowKey
-    client: WindowKey | None = None
+    clients: tuple[WindowKey, ...] = ()
 
     def __post_init__(self) -> None:
         check_name("session", self.name)
-        if (self.client is None) != (self.plan.count(CLIENT) == 0):
+        masks = {kind.p for kind, _ in self.plan.counts if kind.family is Family.CLIENT}
+        if masks != set(range(len(self.clients))):
             raise InputError("engine order: masks for a client and a client's key go together")
-        for key, role in ((self.p0, "p0"), (self.p1, "p1"), (self.client, "camera")):
-            if key is not None and key.owner.role != role:
+        for key, role in (
+            (self.p0, "p0"),
+            (self.p1, "p1"),
+            *((key, "camera") for key in self.clients),
+        ):
+            if key.owner.role != role:
                 raise AuthenticationFailed(
                     f"window key of {key.owner.role} {key.owner.name}, expected one of a {role}"
                 )
-            if key is not None and key.window != self.p0.window:
+            if key.window != self.p0.window:
                 raise InputError(
                     f"window key of {role} {key.owner.name} is for {key.window}, "
                     f"expected {self.p0.window}"
                 )
 
-    def recipients(self) -> dict[EngineRecipient, WindowKey]:
-        """Everybody who gets a file."""
-        found: dict[EngineRecipient, WindowKey] = {"p0": self.p0, "p1": self.p1}
-        if self.client is not None:
-            found["client"] = self.client
-        return found
+    def recipients(self) -> dict[str, WindowKey]:
+        """Everybody who gets a file: p0, p1, client-0, client-1, ..."""
+        clients = {_client(number): key for number, key in enumerate(self.clients)}
+        return {"p0": self.p0, "p1": self.p1, **clients}
 
 
-def engine_path(out: Path, window: str, recipient: EngineRecipient, name: str) -> Path:
+def engine_path(out: Path, window: str, recipient: str, name: str) -> Path:
     """Where a file goes: one folder for each recipient."""
     return out / window / recipient / f"{name}{SUFFIX}"
 
@@ -82,7 +84,7 @@ def mint_engine(
     *,
     workers: int = 1,
     random: Callable[[int], bytes] = os.urandom,
-) -> dict[EngineRecipient, Path]:
+) -> dict[str, Path]:
     """Makes all files of the session under a fresh mint id; returns their paths.
 
     random: where the randomness comes from. A session of this name that is there is left as it is:
@@ -94,20 +96,18 @@ def mint_engine(
         make_folder(path.parent, "material folder", mode=0o755)
         if path.exists():
             raise ConfigError(f"engine file {path}: exists already, and is left as it is")
-    drawn = random(_RANDOM_BYTES)
+    drawn = random(16 + 32 * (4 + len(order.clients)))
     mint_id = drawn[:16]
-    keys = [Secret(drawn[i : i + 32]) for i in range(16, _RANDOM_BYTES, 32)]
+    keys = [Secret(drawn[i : i + 32]) for i in range(16, len(drawn), 32)]
     seeds = EngineSeeds(keys[0], keys[1])
-    writers: dict[EngineRecipient, _Writer] = {}
+    writers: dict[str, _Writer] = {}
     try:
-        sealed: dict[EngineRecipient, tuple[Secret, ...]] = {
-            "p0": (keys[2], keys[0]),
-            "p1": (keys[3], keys[1]),
-            "client": (keys[4],),
+        sealed = {"p0": (keys[2], keys[0]), "p1": (keys[3], keys[1])} | {
+            _client(number): (key,) for number, key in enumerate(keys[4:])
         }
-        for role, key in order.recipients().items():
+        for number, (role, key) in enumerate(order.recipients().items()):
             header, signed = seal_engine_header(
-                dealer, key, order.plan, mint_id, order.name, sealed[role]
+                dealer, key, order.plan, mint_id, order.name, sealed[role], max(0, number - 2)
             )
             cipher = ChunkCipher(sealed[role][0].reveal(), header.encode())
             writers[role] = _Writer(paths[role], signed, cipher, file_bytes(header))
@@ -134,7 +134,7 @@ def mint_engine(
 
 def _chunks(
     order: EngineOrder, seeds: EngineSeeds, digest: bytes, pool: ThreadPoolExecutor, workers: int
-) -> Iterator[tuple[tuple[EngineRecipient, ...], int, int, U8]]:
+) -> Iterator[tuple[tuple[str, ...], int, int, U8]]:
     """Every chunk with its recipients, stream and number, in the order of the files."""
     plan = order.plan
 
@@ -147,20 +147,23 @@ def _chunks(
             return mint_keys(plan, seeds, stream.kind, digest, first, count)
         return mint_corrections(plan, seeds, stream.kind, first, count)
 
-    jobs: list[tuple[tuple[EngineRecipient, ...], tuple[Stream, int, bool]]] = []
+    jobs: list[tuple[tuple[str, ...], tuple[Stream, int, bool]]] = []
     for stream in plan.streams(1):
-        targets: tuple[EngineRecipient, ...] = ("p0", "p1") if stream.keys else ("p1",)
+        targets: tuple[str, ...] = ("p0", "p1") if stream.keys else ("p1",)
         jobs += [(targets, (stream, number, False)) for number in range(stream.chunks)]
-    count = plan.count(CLIENT)
-    if count:
-        masks = Stream(0, CLIENT, count, 16, CLIENT.correction_step, keys=False)
-        jobs += [(("client",), (masks, number, True)) for number in range(masks.chunks)]
+    for who in range(len(order.clients)):
+        for masks in recipient_streams(plan, "client", who):
+            jobs += [((_client(who),), (masks, number, True)) for number in range(masks.chunks)]
     group = 4 * workers
     for at in range(0, len(jobs), group):
         some = jobs[at : at + group]
         contents = pool.map(make, [job for _, job in some])
         for (targets, (stream, number, _)), content in zip(some, contents, strict=True):
             yield targets, stream.number, number, content
+
+
+def _client(number: int) -> str:
+    return f"client-{number}"
 
 
 class _Writer:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from shared.atomicfile import file_error
 from shared.codec import unpack_canonical
-from shared.engine_plan import CLIENT, Plan, Stream, plan_of_rows
+from shared.engine_plan import CLIENTS_LIMIT, Plan, Stream, client, plan_of_rows
 from shared.errors import AuthenticationFailed, FormatError, HeaderMismatch, InputError
 from shared.hashing import digest, encode
 from shared.keys import SIGNATURE_BYTES, Identity, PublicIdentity
@@ -51,6 +51,7 @@ _FIELDS: Final = (
     "end_ms",
     "name",
     "recipient",
+    "client",
     "window_key",
     "plan",
     "sealed",
@@ -62,7 +63,8 @@ _FIELDS: Final = (
 class EngineHeader:
     """All fields of the header, in the order of the file. Raises FormatError.
 
-    mint_id: 16 bytes. name: of the session within its window. window_key, dealer: 32-byte digests.
+    mint_id: 16 bytes. name: of the session within its window. client: the number of the client
+    whose file it is, 0 for a party's. window_key, dealer: 32-byte digests.
     sealed: HPKE encapsulation and ciphertext of the content key and, for a party, K_j.
     """
 
@@ -70,12 +72,15 @@ class EngineHeader:
     window: Window
     name: str
     recipient: EngineRecipient
+    client: int
     window_key: bytes
     plan: Plan
     sealed: bytes
     dealer: bytes
 
     def __post_init__(self) -> None:
+        if not 0 <= self.client < (CLIENTS_LIMIT if self.recipient == "client" else 1):
+            raise FormatError(f"engine header: found client {self.client}")
         for name, size in (
             ("mint_id", 16),
             ("window_key", 32),
@@ -97,7 +102,7 @@ class EngineHeader:
 
     def streams(self) -> tuple[Stream, ...]:
         """The sequences of chunks, in the order of the file."""
-        return recipient_streams(self.plan, self.recipient)
+        return recipient_streams(self.plan, self.recipient, self.client)
 
     def encode(self) -> bytes:
         """Prelude and canonical msgpack: what the signature covers."""
@@ -108,6 +113,7 @@ class EngineHeader:
             self.window.end_ms,
             self.name,
             self.recipient,
+            self.client,
             self.window_key,
             self.plan.rows(),
             self.sealed,
@@ -123,11 +129,12 @@ def set_digest(mint_id: bytes, window: str, name: str) -> bytes:
     return digest("engine set", mint_id, window, name)
 
 
-def recipient_streams(plan: Plan, recipient: EngineRecipient) -> tuple[Stream, ...]:
+def recipient_streams(plan: Plan, recipient: EngineRecipient, number: int) -> tuple[Stream, ...]:
     """The sequences of chunks that this recipient gets: a client gets its masks alone."""
     if recipient == "client":
-        count = plan.count(CLIENT)
-        return (Stream(0, CLIENT, count, 16, CLIENT.correction_step, keys=False),) if count else ()
+        kind = client(number)
+        count = plan.count(kind)
+        return (Stream(0, kind, count, 16, kind.correction_step, keys=False),) if count else ()
     return tuple(plan.streams(0 if recipient == "p0" else 1))
 
 
@@ -176,10 +183,11 @@ def seal_engine_header(
     mint_id: bytes,
     name: str,
     keys: tuple[Secret, ...],
+    number: int = 0,
 ) -> tuple[EngineHeader, bytes]:
     """The header of one recipient's file, and its bytes with the dealer's signature.
 
-    keys: content key, and K_j for a party. Raises InputError, FormatError.
+    keys: content key, and K_j for a party. number: of the client. Raises InputError, FormatError.
     """
     roles: dict[str, EngineRecipient] = {"p0": "p0", "p1": "p1", "camera": "client"}
     role = roles.get(recipient.owner.role)
@@ -193,6 +201,7 @@ def seal_engine_header(
         recipient.window,
         name,
         role,
+        number,
         key_id,
         plan,
         recipient.seal(b"".join(key.reveal() for key in keys), info),
@@ -376,6 +385,7 @@ def _decode(body: bytes, where: str) -> EngineHeader:
             ),
             check_name("session", _typed(found, "name", str)),
             recipient,
+            _typed(found, "client", int),
             _typed(found, "window_key", bytes),
             plan_of_rows(found["plan"]),
             _typed(found, "sealed", bytes),

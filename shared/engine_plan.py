@@ -22,6 +22,7 @@ ELEMENT_LIMIT: Final = 1 << 24
 CORRECTIONS_GOAL: Final = 512 << 10  # bytes of a chunk, at most
 KEYS_GOAL: Final = 2 << 20
 KINDS_LIMIT: Final = 256
+CLIENTS_LIMIT: Final = 64
 
 # Pseudorandom domains (encodings E2): 1 is ALPHA; those of the kind number p of a plan begin at
 # DOMAIN_BASE + DOMAIN_STEP p.
@@ -42,7 +43,7 @@ class Family(IntEnum):
     SIGN = 7  # r; a comparison key: whether z - r mod 2^64 is negative
     ZERO = 8  # r; a point key: whether z = r mod 2^64
     TRUNCATION = 9  # r, (r mod 2^64) >> f; keys: z < r mod 2^64, z < r mod 2^f; parameter f
-    CLIENT = 10  # r, which the outside client of the file knows
+    CLIENT = 10  # r, which an outside client knows; parameter: the number of the client
     FIXED = 11  # B (m, 1), A B for the one A (n, m) of the session; parameters n, m
     FIXED_LEFT = 12  # the A of FIXED; parameters n, m
 
@@ -52,6 +53,7 @@ _PARAMETERS: Final[Mapping[Family, int]] = {
     Family.MATMUL: 3,
     Family.BITS: 1,
     Family.TRUNCATION: 1,
+    Family.CLIENT: 1,
     Family.FIXED: 2,
     Family.FIXED_LEFT: 2,
 }
@@ -76,6 +78,7 @@ class Kind:
             raise RangeError(f"{self.family.name.lower()}: expected {wanted} parameters")
         low, high = {
             Family.INPUT: (0, 1),
+            Family.CLIENT: (0, CLIENTS_LIMIT - 1),
             Family.BITS: (1, RING_BITS),
             Family.TRUNCATION: (1, RING_BITS - 2),
         }.get(self.family, (1, ELEMENT_LIMIT))
@@ -173,8 +176,17 @@ TRIPLE: Final = Kind(Family.TRIPLE)
 SQUARE: Final = Kind(Family.SQUARE)
 SIGN: Final = Kind(Family.SIGN)
 ZERO: Final = Kind(Family.ZERO)
-CLIENT: Final = Kind(Family.CLIENT)
 DECOMPOSED: Final = Kind(Family.BITS, RING_BITS)
+
+
+def client(number: int) -> Kind:
+    """Masks of an outside client, by its number."""
+    return Kind(Family.CLIENT, number)
+
+
+def fixed(n: int, m: int) -> Kind:
+    """Products of the session's one (n, m) matrix of this size by vectors of m."""
+    return Kind(Family.FIXED, n, m)
 
 
 def matmul(n: int, m: int, p: int) -> Kind:

@@ -14,7 +14,7 @@ from party.engine.material import Material
 from party.engine.session import EngineSession
 from shared.engine_file import EngineFile
 from shared.engine_messages import ENGINE_CODEC, EngineMessage, EngineRefused
-from shared.engine_plan import Kind, plan
+from shared.engine_plan import Family, Kind, plan
 from shared.errors import PeerVanished, SecurityError
 from shared.keys import Identity, create_identity
 from tests.material_support import Recipient, make_recipient
@@ -72,18 +72,22 @@ class Stage:
     folder: Path
     dealer: Identity
     parties: tuple[Recipient, Recipient]
-    client: Recipient
+    clients: tuple[Recipient, ...]
     made: int = 0
 
-    def mint(self, counts: Mapping[Kind, int], *, client: bool = False) -> dict[str, Path]:
+    def mint(self, counts: Mapping[Kind, int]) -> dict[str, Path]:
         """The files of a new session with so many items of each kind."""
+        clients = sum(kind.family is Family.CLIENT for kind in counts)
         self.made += 1
         p0, p1 = (recipient.public for recipient in self.parties)
         order = EngineOrder(
-            plan(counts), f"session-{self.made}", p0, p1, self.client.public if client else None
+            plan(counts),
+            f"session-{self.made}",
+            p0,
+            p1,
+            tuple(client.public for client in self.clients[:clients]),
         )
-        made = mint_engine(order, self.dealer, self.folder / "out")
-        return {str(role): path for role, path in made.items()}
+        return mint_engine(order, self.dealer, self.folder / "out")
 
     def material(self, paths: Mapping[str, Path], party: int) -> Material:
         """A party's material from these files."""
@@ -111,7 +115,17 @@ class Stage:
         deadline: float = 20.0,
     ) -> tuple[Any, Any]:
         """Runs one program at both parties in a new session; results, or the errors raised."""
-        paths = self.mint(counts)
+        return self.act(self.mint(counts), program, change=change, deadline=deadline)
+
+    def act(
+        self,
+        paths: Mapping[str, Path],
+        program: Callable[[EngineSession], Any],
+        *,
+        change: tuple[Change | None, Change | None] = (None, None),
+        deadline: float = 20.0,
+    ) -> tuple[Any, Any]:
+        """As `run`, on files that are there."""
         ends = links()
         results: list[Any] = [None, None]
 
@@ -136,7 +150,11 @@ class Stage:
         self, counts: Mapping[Kind, int], program: Callable[[EngineSession], Any]
     ) -> tuple[Any, Any]:
         """As `run`; an error of either party is raised."""
-        results = self.run(counts, program)
+        return self.right(self.run(counts, program))
+
+    @staticmethod
+    def right(results: tuple[Any, Any]) -> tuple[Any, Any]:
+        """The results themselves; an error of either party is raised."""
         for result in results:
             if isinstance(result, Exception):
                 raise result
@@ -149,5 +167,5 @@ def make_stage(folder: Path) -> Stage:
         folder,
         create_identity("dealer", "dealer"),
         (make_recipient(folder, "p0", "north"), make_recipient(folder, "p1", "south")),
-        make_recipient(folder, "camera", "court"),
+        (make_recipient(folder, "camera", "court"), make_recipient(folder, "camera", "door")),
     )

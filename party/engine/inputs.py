@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from party.engine.arrays import MacKey, SharedArray, to_ring, to_signed_numbers
 from party.engine.operation import Agreement, Context, Cost, Operation, Sending, Steps
 from shared import engine_ring, ring
-from shared.engine_plan import CLIENT, INPUTS, Kind
+from shared.engine_plan import INPUTS, client
 from shared.errors import InputError
 from shared.hashing import digest
 
@@ -51,35 +51,25 @@ def input_of(
     return Operation(Cost(1, 16 * count, {kind: count}), steps)
 
 
-def input_of_client(shape: tuple[int, ...], masked: U64) -> Operation[SharedArray]:
+def input_of_client(number: int, shape: tuple[int, ...], masked: U64) -> Operation[SharedArray]:
     """An outside client's numbers, from the e = x - r mod 2^128 that it sent to both parties.
 
-    masked: (count, 2) uint64. One round without elements, in which the parties compare what they
-    got; one CLIENT each. Raises InputError.
+    number: of the client. masked: (count, 2) uint64, in the order of its masks. One round without
+    elements, in which the parties compare what they got; one CLIENT each. Raises InputError.
     """
     count = int(np.prod(shape, dtype=np.int64))
     if masked.shape != (count, 2) or masked.dtype != np.uint64:
         raise InputError(f"client input: found shape {masked.shape}, expected {(count, 2)}")
+    kind = client(number)
     elements = np.ascontiguousarray(masked)
 
     def steps(context: Context) -> Steps[SharedArray]:
-        mask = context.take(CLIENT, count).element(0)
-        yield (Agreement(digest("engine client", elements.tobytes())),)
+        mask = context.take(kind, count).element(0)
+        yield (Agreement(digest("engine client", number, elements.tobytes())),)
         return _unmasked(mask, elements, shape)
 
-    return Operation(Cost(1, 0, {CLIENT: count}), steps)
-
-
-def mask_for_parties(masks: U64, values: ArrayLike) -> U64:
-    """At the client: e = x - r for integers x, masks (count, 2) uint64. Raises InputError."""
-    numbers = to_ring(values).reshape(-1, 2)
-    if masks.shape != numbers.shape:
-        raise InputError(f"client: found {len(masks)} masks, expected {len(numbers)}")
-    return ring.sub(numbers, masks)
+    return Operation(Cost(1, 0, {kind: count}), steps)
 
 
 def _unmasked(mask: SharedArray, masked: U64, shape: tuple[int, ...]) -> SharedArray:
     return mask.add_public(masked).reshape(*shape)
-
-
-__all__ = ["Kind", "input_of", "input_of_client", "mask_for_parties", "public"]

@@ -21,11 +21,11 @@ from party.engine.arrays import (
 )
 from party.engine.check import CheckName, Committed, OpeningLog, verify_sum
 from party.engine.inputs import input_of, public
-from party.engine.journal import mark_begun
 from party.engine.link import Link
 from party.engine.material import Items, Material
 from party.engine.operation import Cost, Opening, Operation, Request, Sending, beside
 from shared import ring
+from shared.engine_journal import mark_begun
 from shared.engine_messages import (
     PIECE_BYTES,
     CheckCommit,

@@ -10,11 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from dealer.engine_job import EngineOrder, mint_engine
-from party.engine.inputs import mask_for_parties
 from shared import engine_ring, ring
 from shared.engine_file import EngineFile
 from shared.engine_plan import (
-    CLIENT,
     DECOMPOSED,
     INPUTS,
     MASK,
@@ -24,6 +22,7 @@ from shared.engine_plan import (
     ZERO,
     Family,
     Kind,
+    client,
     matmul,
     plan,
     truncation,
@@ -42,7 +41,7 @@ KINDS = (
     SIGN,
     ZERO,
     truncation(12),
-    CLIENT,
+    client(0),
     matmul(2, 3, 2),
     FIXED,
 )
@@ -56,7 +55,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
 
 @pytest.fixture(scope="module")
 def paths(stage: Stage) -> dict[str, Path]:
-    return stage.mint(COUNTS, client=True)
+    return stage.mint(COUNTS)
 
 
 def elements(stage: Stage, paths: dict[str, Path], kind: Kind, skip: int, count: int) -> U64:
@@ -136,14 +135,12 @@ def test_an_owner_knows_its_input_masks_and_the_other_party_has_nothing(
 
 def test_the_client_gets_the_masks_themselves(stage: Stage, paths: dict[str, Path]) -> None:
     with EngineFile.open(
-        paths["client"], dealer=stage.dealer.public, window_key=stage.client.private
+        paths["client-0"], dealer=stage.dealer.public, window_key=stage.clients[0].private
     ) as file:
         stream = file.header.streams()[0]
         buffer = np.empty(stream.step * stream.item_bytes, dtype=np.uint8)
         masks = file.read_chunk(stream, 0, buffer).view(np.uint64).reshape(-1, 2)
-    assert np.array_equal(masks, elements(stage, paths, CLIENT, 0, 50)[0])
-    with pytest.raises(InputError, match="expected 3"):
-        mask_for_parties(masks, [1, 2, 3])
+    assert np.array_equal(masks, elements(stage, paths, client(0), 0, 50)[0])
 
 
 def test_the_same_randomness_gives_the_same_chunks(stage: Stage, tmp_path: Path) -> None:
@@ -163,13 +160,14 @@ def test_the_same_randomness_gives_the_same_chunks(stage: Stage, tmp_path: Path)
 
 
 def test_an_order_whose_parts_do_not_fit_is_refused(stage: Stage, tmp_path: Path) -> None:
-    p0, p1, client = *(r.public for r in stage.parties), stage.client.public
+    p0, p1 = (recipient.public for recipient in stage.parties)
+    court = stage.clients[0].public
     with pytest.raises(AuthenticationFailed, match="expected one of a p0"):
         EngineOrder(plan({TRIPLE: 1}), "x", p1, p0)
     with pytest.raises(InputError, match="go together"):
-        EngineOrder(plan({TRIPLE: 1}), "x", p0, p1, client)
+        EngineOrder(plan({TRIPLE: 1}), "x", p0, p1, (court,))
     with pytest.raises(InputError, match="go together"):
-        EngineOrder(plan({CLIENT: 1}), "x", p0, p1)
+        EngineOrder(plan({client(0): 1}), "x", p0, p1)
     with pytest.raises(InputError, match="session"):
         EngineOrder(plan({TRIPLE: 1}), "../x", p0, p1)
     order = EngineOrder(plan({TRIPLE: 1}), "x", p0, p1)

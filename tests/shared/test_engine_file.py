@@ -10,13 +10,13 @@ import pytest
 
 from shared.engine_file import EngineFile, EngineHeader, file_bytes, read_engine_header
 from shared.engine_plan import (
-    CLIENT,
     MASK,
     SIGN,
     TRIPLE,
     Family,
     Kind,
     Plan,
+    client,
     matmul,
     plan,
     plan_of_rows,
@@ -34,7 +34,7 @@ from shared.keys import create_identity
 from tests.engine_support import Stage, make_stage
 from tests.material_support import make_recipient
 
-COUNTS = {TRIPLE: 20_000, SIGN: 300, MASK: 5, CLIENT: 3, matmul(2, 3, 4): 2}
+COUNTS = {TRIPLE: 20_000, SIGN: 300, MASK: 5, client(0): 3, matmul(2, 3, 4): 2}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
 
 @pytest.fixture(scope="module")
 def paths(stage: Stage) -> dict[str, Path]:
-    return stage.mint(COUNTS, client=True)
+    return stage.mint(COUNTS)
 
 
 def opened(stage: Stage, path: Path, party: int = 1) -> EngineFile:
@@ -65,7 +65,7 @@ def test_a_file_has_the_size_that_follows_from_its_plan(
 ) -> None:
     for role, path in paths.items():
         header = read_engine_header(path)
-        assert header.recipient == role
+        assert header.recipient == role.partition("-")[0]
         assert header.plan == plan(COUNTS)
         assert path.stat().st_size == file_bytes(header)
     for party in (0, 1):
@@ -75,10 +75,10 @@ def test_a_file_has_the_size_that_follows_from_its_plan(
 
 def test_nothing_of_a_party_reaches_the_client(stage: Stage, paths: dict[str, Path]) -> None:
     with EngineFile.open(
-        paths["client"], dealer=stage.dealer.public, window_key=stage.client.private
+        paths["client-0"], dealer=stage.dealer.public, window_key=stage.clients[0].private
     ) as file:
         assert len(file.key.reveal()) == 0
-        assert [stream.kind for stream in file.header.streams()] == [CLIENT]
+        assert [stream.kind for stream in file.header.streams()] == [client(0)]
         read_all(file)
 
 

@@ -1,4 +1,4 @@
-"""Which engine sessions have begun at this party: none begins twice (protocol section 6)."""
+"""Which engine sessions have begun here: none begins twice (protocol section 6)."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ _SCHEMA: Final = "CREATE TABLE begun (mint_id BLOB PRIMARY KEY, window TEXT, nam
 def mark_begun(state: Path, header: EngineHeader) -> None:
     """Durable, before a session's first message. Raises SlotReused when it has begun before.
 
-    state: this party's folder of private files. A session that was begun is never resumed: after
-    a crash its material is of no use. Also raises Locked, DiskFull, ResourceError, FormatError.
+    state: the folder of private files of this party or client. A session that was begun is never
+    resumed: after a crash its material is of no use. Also raises Locked, DiskFull, ResourceError,
+    FormatError.
     """
     with (
         Database(
