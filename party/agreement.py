@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from party.journal import JournalIdentity, PartyJournal
 from party.material import PartySet
 from party.slots import HighWater, SetLedger
-from shared.errors import HeaderMismatch, ProtocolViolation, ResourceError
+from shared.errors import ClocksDiffer, HeaderMismatch, ProtocolViolation
 from shared.hashing import digest
 from shared.intervals import Intervals
 from shared.messages import Hello, Run, SetMark, pack_runs, unpack_runs
@@ -69,7 +69,7 @@ def own_hello(owner: WindowSession, nonce: bytes, answers: bytes, wall_ms: int) 
 def check_hello(owner: WindowSession, found: Hello, wall_ms: int) -> None:
     """Raises a typed error naming the first difference that rules a session out.
 
-    HeaderMismatch: other parameters or material, for good. ResourceError: clocks that differ, or
+    HeaderMismatch: other parameters or material, for good. ClocksDiffer: clocks that differ, or
     a message that was long on its way. ProtocolViolation: what no party may say.
     """
     window = owner.spec.name
@@ -102,7 +102,7 @@ def check_hello(owner: WindowSession, found: Hello, wall_ms: int) -> None:
             )
     offset = abs(found.clock_ms - wall_ms) / 1000
     if offset > owner.limits.clock_tolerance:
-        raise ResourceError(
+        raise ClocksDiffer(
             f"window {window}: the peer's clock is {offset:.1f} s off, tolerated are "
             f"{owner.limits.clock_tolerance:.1f} s"
         )

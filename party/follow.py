@@ -328,8 +328,8 @@ class FollowSession(WindowSession):
         if check is None or not isinstance(check.state, P1Judged):
             raise ProtocolViolation(f"Prep4 of check {message.check} is not expected now")
         passed = check.state.receive(message)
-        del self._checks[message.check]
         self.keep(passed)
+        del self._checks[message.check]
 
     # -- match ---------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from party.matchqueue import MatchQueue
 from party.places import Entry, PlaceTable, propose
 from party.prepare import CheckHeader, P0Committed, P0Started, start_p0
 from party.schedule import CheckPlan, Demand, plan_check
-from party.session import Moment, WindowSession, split_digests
+from party.session import Moment, WindowSession, failed, split_digests
 from shared.errors import HeaderMismatch, PeerVanished, ProtocolViolation, TamperDetected
 from shared.messages import (
     Approved,
@@ -305,8 +305,8 @@ class LeadSession(WindowSession):
         if check is None or not isinstance(check.state, P0Committed):
             raise ProtocolViolation(f"Prep3 of check {message.check} is not expected now")
         passed, answer = check.state.receive(message)
-        del self._checks[message.check]
         self.keep(passed)
+        del self._checks[message.check]
         self._queue.try_again()
         # Places that were bound meanwhile are still to be opened for these slots.
         self._wanting.update(run.set_id for run in passed.header.runs)
@@ -432,6 +432,7 @@ class LeadSession(WindowSession):
         try:
             state.receive(message)
         except TamperDetected as error:
+            self.journal.close_window(self.spec.name, failed(error))  # before anything else
             self._batches.pop(settled.number, None)
             self._late.pop((settled.session, settled.number), None)
             self._burn_settled(settled, str(error))

@@ -28,11 +28,11 @@ from party.prepare import CheckHeader, OpeningShares, Passed
 from party.slots import SetLedger
 from shared.codec import Buffer
 from shared.errors import (
+    ClocksDiffer,
     HeaderMismatch,
-    InputError,
     PeerVanished,
     ProtocolViolation,
-    SecurityError,
+    ResourceError,
     StaleMessage,
     TamperDetected,
     TwokeyError,
@@ -141,6 +141,8 @@ class WindowSession:
         except StaleMessage as error:
             self._stale(error, message)
         except TwokeyError as error:
+            if isinstance(error, ResourceError) and not isinstance(error, ClocksDiffer):
+                raise  # our own disk: what is stored may lack what is in memory
             log.error("window %s: %s", self.spec.name, error)
             hello = isinstance(message, Hello)
             self._refuse(error, bytes(32) if hello else self.session)
@@ -172,6 +174,8 @@ class WindowSession:
                 message.first,
                 bytes(message.masked[:16]).hex(),
             )
+            if held.run.stop < owner.slots and ledger.burned.covers(held.run.stop, 1):
+                self._burned_ahead.add(owner.set_id)  # the camera is to leave these out
             self.on_held(held, moment)
 
     def tick(self, moment: Moment) -> None:
@@ -582,11 +586,12 @@ class WindowSession:
 
     def tampered(self, error: TamperDetected, moment: Moment) -> None:
         """A failed check: durable first, then everything of this window is burned."""
+        self.journal.close_window(self.spec.name, failed(error))
         self.journal.count(self.spec.name, Count.FAILURES)
         self.events.announce("tamper", f"window {self.spec.name}: {error}", error.transcript)
         log.critical("window %s: %s", self.spec.name, error)
         self._refuse(error, self.session)
-        self.close(f"TamperDetected: {error}", moment)
+        self.close(failed(error), moment)
 
     # -- inside --------------------------------------------------------------------------
 
@@ -652,10 +657,8 @@ class WindowSession:
         self.send(Refused(session or bytes(32), type(error).__name__, printable(str(error))))
 
     def _announce_error(self, error: TwokeyError) -> None:
-        kinds = ((HeaderMismatch, "mismatch"), (SecurityError, "violation"))
-        kind = next((kind for cls, kind in kinds if isinstance(error, cls)), "resource")
-        if isinstance(error, InputError):  # malformed: the peer's message, not ours
-            kind = "violation"
+        kinds = ((HeaderMismatch, "mismatch"), (ClocksDiffer, "clock"))
+        kind = next((kind for cls, kind in kinds if isinstance(error, cls)), "violation")
         self.events.announce(kind, f"window {self.spec.name}: {error}")
 
     def _refuse_closed(self) -> None:
@@ -724,6 +727,11 @@ class WindowSession:
             name.window, name.camera, name.mint_id, (Outcome(run.first, run.length, outcome),)
         )
         self.outbox.cameras.append((name.camera, ack))
+
+
+def failed(error: TamperDetected) -> str:
+    """Why a window is closed after a failed check."""
+    return f"{type(error).__name__}: {error}"
 
 
 def split_digests(data: Buffer) -> tuple[bytes, ...]:

@@ -111,6 +111,10 @@ class DiskFull(ResourceError):
     """No space left; what was complete before stays complete."""
 
 
+class ClocksDiffer(ResourceError):
+    """The peer's clock is too far from ours, or its message was long on the way."""
+
+
 class MaterialExhausted(ResourceError):
     """No unused slot is left in this window for this camera."""
 
