@@ -140,7 +140,8 @@ def test_another_process_finds_the_kernels_compiled() -> None:
     script = (
         "import numpy as np; from shared import prg;"
         "prg.expand(bytes(32), [1], 5, 2);"
-        "stats = prg.expand_blocks.stats; print(sum(stats.cache_hits.values()), len(stats.cache_misses))"
+        "stats = prg.expand_blocks.stats;"
+        "print(sum(stats.cache_hits.values()), len(stats.cache_misses))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script],
