@@ -114,8 +114,10 @@ def lines(
         return _svg(figure, title)
 
 
-def bars(title: str, found: Sequence[tuple[str, float, bool]], *, x_label: str) -> str:
-    """Horizontal bars on a logarithmic scale. found: name, value above 0, whether it is ours."""
+def bars(
+    title: str, found: Sequence[tuple[str, float, bool]], *, x_label: str, log: bool = True
+) -> str:
+    """Horizontal bars. found: name, value (above 0 on a logarithmic scale), whether it is ours."""
     with mpl.rc_context(_STYLE):
         figure, axes = _chart(x_label, "")
         figure.set_size_inches(_SIZE[0], 0.55 + 0.3 * len(found))
@@ -125,15 +127,23 @@ def bars(title: str, found: Sequence[tuple[str, float, bool]], *, x_label: str) 
         axes.barh(range(len(found)), values, color=colours, height=0.66)
         axes.set_yticks(range(len(found)), names, fontsize=8.5)
         axes.invert_yaxis()
-        axes.set_xscale("log")
-        least = min(values)
-        axes.set_xlim(10 ** math.floor(math.log10(least) - 0.3), max(values) * 30)
+        if log:
+            axes.set_xscale("log")
+            axes.set_xlim(10 ** math.floor(math.log10(min(values)) - 0.3), max(values) * 30)
+        else:
+            axes.set_xlim(0, max(values) * 1.2)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: readable(value)))
         axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(visible=False, axis="y")
         for row, value in enumerate(values):
-            axes.text(
-                value * 1.15, row, readable(value), va="center", fontsize=8.5, color="#334155"
+            axes.annotate(
+                readable(value),
+                (value, row),
+                xytext=(3, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8.5,
+                color="#334155",
             )
         return _svg(figure, title)
 

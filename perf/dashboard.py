@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -212,11 +213,25 @@ def _history(records: list[Record]) -> list[Chart]:
 
 
 def _live(party: LiveParty) -> dict[str, object]:
-    """A party's numbers, and its latencies as a chart where faces were matched."""
-    shown = [(bound, faces) for bound, faces in party.buckets if faces and bound < float("inf")]
+    """A party's numbers: of the process and its windows, by phase, by camera; its latencies."""
+    windows = {labels["window"] for _, labels, _ in party.numbers if "window" in labels}
+    tiles: list[tuple[str, float]] = []
+    tables: dict[str, dict[str, dict[str, float]]] = {"phase": {}, "camera": {}}
+    for name, labels, value in party.numbers:
+        where = labels.get("window", "") if len(windows) > 1 else ""
+        kind = next((kind for kind in tables if kind in labels), None)
+        if kind is None:
+            tiles.append((f"{name}, {where}" if where else name, value))
+        else:
+            row = f"{labels[kind]}, {where}" if where else labels[kind]
+            tables[kind].setdefault(row, {})[name] = value
+    filled = [number for number, (_, faces) in enumerate(party.buckets) if faces]
     chart = None
-    if shown:
-        rows = [(f"up to {bound * 1000:g} ms", faces, True) for bound, faces in shown]
-        svg = bars(f"live {party.address}", rows, x_label="faces, from arrival to verified")
-        chart = Chart("Latency", svg)
-    return {"address": party.address, "numbers": party.numbers, "chart": chart}
+    if filled:
+        rows = [
+            (f"up to {1000 * bound:g} ms" if bound < inf else "above", faces, True)
+            for bound, faces in party.buckets[filled[0] : filled[-1] + 1]
+        ]
+        svg = bars(f"live {party.address}", rows, x_label="faces", log=False)
+        chart = Chart("From a face's arrival to its verification", svg)
+    return {"address": party.address, "tiles": tiles, "tables": tables, "chart": chart}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -17,12 +17,15 @@ _LIMIT = 1 << 24
 _PREFIX = "twokey_"
 
 
+Number = tuple[str, Mapping[str, str], float]
+
+
 @dataclass(frozen=True, slots=True)
 class LiveParty:
-    """One scrape. numbers: metric and labels with its value. buckets: upper bound in s, faces."""
+    """One scrape. numbers: metric, its labels, its value. buckets: upper bound in s, faces."""
 
     address: str
-    numbers: tuple[tuple[str, str, float], ...]
+    numbers: tuple[Number, ...]
     buckets: tuple[tuple[float, float], ...]
 
 
@@ -48,11 +51,11 @@ def scrape(address: str) -> LiveParty:
     return LiveParty(address, tuple(_numbers(own)), _buckets(own))
 
 
-def _numbers(samples: Iterable[Sample]) -> Iterable[tuple[str, str, float]]:
+def _numbers(samples: Iterable[Sample]) -> Iterable[Number]:
     for sample in samples:
         if "_latency_" not in sample.name:
             name = sample.name.removeprefix(_PREFIX).removesuffix("_total").replace("_", " ")
-            yield name, ", ".join(sample.labels.values()), sample.value
+            yield name, sample.labels, sample.value
 
 
 def _buckets(samples: Iterable[Sample]) -> tuple[tuple[float, float], ...]:

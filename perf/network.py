@@ -8,7 +8,7 @@ from statistics import median
 import numpy as np
 
 from perf.measure import Distance, Measured, Setting, measure
-from perf.online import SUSTAINED_AHEAD, Conditions, Progress
+from perf.online import Conditions, Progress, sustained_ahead
 from perf.report import machine
 from perf.workload import random_workload
 
@@ -47,7 +47,7 @@ def network(wanted: Conditions, progress: Progress) -> tuple[list[Far], dict[str
     """Throughput and latency at each of `DISTANCES`. Raises ResourceError."""
     work = random_workload(wanted.faces, wanted.entries, wanted.dim)
     alone = replace(work, faces=work.faces[:_LATENCY_FACES])
-    ahead = min(SUSTAINED_AHEAD, max(1, wanted.faces // 4))
+    ahead = sustained_ahead(wanted.faces)
     found = []
     mismatches = 0
     for distance in DISTANCES:

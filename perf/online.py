@@ -13,8 +13,8 @@ from perf.report import Figure, machine, summary
 from perf.workload import random_workload
 
 SINGLE_CAMERAS = 100
-SUSTAINED_AHEAD = 1_024
-MIB = 1 << 20
+_SUSTAINED_AHEAD = 1_024
+_CHECK = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,12 @@ def party_cores() -> tuple[int | None, int | None]:
     return (cores[0], cores[1]) if len(cores) > 1 else (None, None)
 
 
+def sustained_ahead(faces: int) -> int:
+    """Slots prepared ahead when prepare is to go on beside matching: whole checks, or less."""
+    ahead = min(_SUSTAINED_AHEAD, max(1, faces // 4))
+    return ahead - ahead % _CHECK if ahead > _CHECK else ahead
+
+
 Progress = Callable[[str], None]
 
 
@@ -65,7 +71,7 @@ def online(
     kinds: dict[str, Setting] = {
         "online": wanted.setting(),
         "online_single": wanted.setting(cameras=single_cameras, faces_per_message=1),
-        "sustained": wanted.setting(ahead=min(SUSTAINED_AHEAD, max(1, wanted.faces // 4))),
+        "sustained": wanted.setting(ahead=sustained_ahead(wanted.faces)),
     }
     if cold:
         kinds["online_cold"] = wanted.setting(cold=True)

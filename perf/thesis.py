@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from perf.measure import measure
-from perf.online import SUSTAINED_AHEAD, Conditions, Progress
+from perf.online import Conditions, Progress, sustained_ahead
 from perf.report import machine
 from perf.workload import random_workload
 
@@ -45,7 +45,7 @@ def thesis(wanted: Conditions, progress: Progress) -> tuple[list[Row], dict[str,
     """A row for each of `THREADS`, of the dealer and of each party. Raises ResourceError."""
     work = random_workload(wanted.faces, wanted.entries, wanted.dim)
     alone = replace(work, faces=work.faces[:_ALONE])
-    ahead = min(SUSTAINED_AHEAD, max(1, wanted.faces // 4))
+    ahead = sustained_ahead(wanted.faces)
     rows = []
     mismatches = 0
     for threads in THREADS:

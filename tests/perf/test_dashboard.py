@@ -207,7 +207,7 @@ def test_a_live_party_is_shown(party: str, tmp_path: Path) -> None:
     page = out.read_text()
     assert f"Live: {party}" in page
     assert "slots left" in page
-    assert "hall, morning" in page
+    assert re.search(r"<td>hall</td><td>60</td>", page)
     assert "up to 0.5 ms" in page
 
 
