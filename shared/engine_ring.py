@@ -95,7 +95,10 @@ def matmul(a: U64, b: U64) -> U64:
         raise FormatError(f"matrix product: found {len(a)} by {len(b)} matrices")
     rows, inner, columns = a.shape[1], a.shape[2], b.shape[2]
     left = readable("matrices", a, np.uint64, (len(a), rows, inner, 2))
-    right = readable("matrices", b, np.uint64, (len(b), inner, columns, 2))
+    # Columns become rows: both factors are then read in order.
+    right = np.ascontiguousarray(
+        readable("matrices", b, np.uint64, (len(b), inner, columns, 2)).swapaxes(1, 2)
+    )
     out = np.zeros((items, rows, columns, 2), dtype=np.uint64)
     _matmul(
         items,
@@ -109,6 +112,51 @@ def matmul(a: U64, b: U64) -> U64:
         address(out),
     )
     return out
+
+
+def add_broadcast(a: U64, b: U64, shape: tuple[int, ...], *, minus: bool = False) -> U64:
+    """a + b, or a - b, broadcast to (*shape, 2) as NumPy does, without copies of a and b.
+
+    a, b: (..., 2) uint64 of any strides. Raises FormatError.
+    """
+    out = np.empty((*shape, 2), dtype=np.uint64)
+    left, right = _placed(a, out.shape), _placed(b, out.shape)
+    if out.ndim > 4:  # more axes than the kernel walks
+        left, right = np.ascontiguousarray(left), np.ascontiguousarray(right)
+        rows = (1, 1, out.size // 2, 2)
+        left, right = left.reshape(rows), right.reshape(rows)
+    else:
+        missing = (None,) * (4 - out.ndim)
+        left, right = left[missing], right[missing]
+    n0, n1, n2 = left.shape[:3]
+    _add_strided(
+        1 if minus else 0,
+        n0,
+        n1,
+        n2,
+        address(left),
+        left.strides[0],
+        left.strides[1],
+        left.strides[2],
+        address(right),
+        right.strides[0],
+        right.strides[1],
+        right.strides[2],
+        address(out),
+    )
+    return out
+
+
+def _placed(a: U64, shape: tuple[int, ...]) -> U64:
+    """The array broadcast, its two words side by side."""
+    if a.dtype != np.uint64 or a.shape[-1:] != (2,):
+        raise FormatError(f"ring elements: found {a.dtype} of shape {a.shape}")
+    if a.strides[-1] != 8:
+        a = np.ascontiguousarray(a)
+    try:
+        return np.broadcast_to(a, shape)
+    except ValueError:
+        raise FormatError(f"ring elements: found shape {a.shape}, expected {shape}") from None
 
 
 def total(a: U64, axis: int) -> U64:
@@ -256,7 +304,7 @@ def _matmul(
             for j in range(columns):
                 low, high = np.uint64(0), np.uint64(0)
                 for k in range(inner):
-                    p, q = _product(left + 16 * (i * inner + k), right + 16 * (k * columns + j))
+                    p, q = _product(left + 16 * (i * inner + k), right + 16 * (j * inner + k))
                     low, high = _add(low, high, p, q)
                 place = target + 16 * (i * columns + j)
                 store64(place, low)
@@ -264,7 +312,46 @@ def _matmul(
 
 
 @compiled
+def _add_strided(
+    minus: int,
+    n0: int,
+    n1: int,
+    n2: int,
+    a: int,
+    a0: int,
+    a1: int,
+    a2: int,
+    b: int,
+    b0: int,
+    b1: int,
+    b2: int,
+    out: int,
+) -> None:
+    mask = np.uint64(0) - np.uint64(minus)
+    for i in range(n0):
+        for j in range(n1):
+            left, right = a + i * a0 + j * a1, b + i * b0 + j * b1
+            target = out + 16 * n2 * (i * n1 + j)
+            for k in range(n2):
+                p, q = _at(left + k * a2)
+                r, s = _at(right + k * b2)
+                # a - b = ~(~a + b)
+                p, q = _add(p ^ mask, q ^ mask, r, s)
+                store64(target + 16 * k, p ^ mask)
+                store64(target + 16 * k + 8, q ^ mask)
+
+
+@compiled
 def _total(outer: int, count: int, inner: int, source: int, out: int) -> None:
+    if inner == 1:
+        for i in range(outer):
+            low, high = np.uint64(0), np.uint64(0)
+            for k in range(count):
+                r, s = _at(source + 16 * (i * count + k))
+                low, high = _add(low, high, r, s)
+            store64(out + 16 * i, low)
+            store64(out + 16 * i + 8, high)
+        return
     for i in range(outer):
         for k in range(count):
             for j in range(inner):

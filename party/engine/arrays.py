@@ -68,16 +68,14 @@ class SharedArray:
 
     def __add__(self, other: SharedArray | ArrayLike) -> SharedArray:
         if isinstance(other, SharedArray):
-            a, b = broadcast(self, other)
-            return SharedArray(self.key, ring.add(a.value, b.value), ring.add(a.mac, b.mac))
+            return self._combined(other, minus=False)
         return self.add_public(to_ring(other))
 
     __radd__ = __add__
 
     def __sub__(self, other: SharedArray | ArrayLike) -> SharedArray:
         if isinstance(other, SharedArray):
-            a, b = broadcast(self, other)
-            return SharedArray(self.key, ring.sub(a.value, b.value), ring.sub(a.mac, b.mac))
+            return self._combined(other, minus=True)
         return self.add_public(ring.neg(to_ring(other)))
 
     def __rsub__(self, other: ArrayLike) -> SharedArray:
@@ -96,11 +94,22 @@ class SharedArray:
     def add_public(self, numbers: U64) -> SharedArray:
         """Plus public ring elements, (..., 2) uint64."""
         shape = _common(self.shape, numbers.shape[:-1])
-        mine = self.broadcast_to(shape)
-        public = np.ascontiguousarray(np.broadcast_to(numbers, (*shape, 2)))
-        value = ring.add(mine.value, public) if self.key.party == 0 else mine.value
-        mac = ring.add(mine.mac, engine_ring.scale(public, self.key.alpha))
-        return SharedArray(self.key, value, mac)
+        value = (
+            engine_ring.add_broadcast(self.value, numbers, shape)
+            if self.key.party == 0
+            else np.broadcast_to(self.value, (*shape, 2))
+        )
+        known = engine_ring.scale(numbers, self.key.alpha)
+        return SharedArray(self.key, value, engine_ring.add_broadcast(self.mac, known, shape))
+
+    def _combined(self, other: SharedArray, *, minus: bool) -> SharedArray:
+        same_session(self, other)
+        shape = _common(self.shape, other.shape)
+        return SharedArray(
+            self.key,
+            engine_ring.add_broadcast(self.value, other.value, shape, minus=minus),
+            engine_ring.add_broadcast(self.mac, other.mac, shape, minus=minus),
+        )
 
     def scale(self, numbers: U64) -> SharedArray:
         """Times public ring elements, (..., 2) uint64."""
