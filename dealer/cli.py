@@ -17,6 +17,7 @@ from rich.progress import (
 from rich.table import Table
 
 from dealer.config import CONFIG_FILE, DealerConfig
+from dealer.engine_command import engine_command
 from dealer.order import read_order
 from shared import cli, config
 from shared.errors import ConfigError
@@ -41,6 +42,7 @@ program = cli.program(
 )
 program.add_command(trust_command(CONFIG_FILE))
 program.add_command(identity_command(("dealer",), CONFIG_FILE))
+program.add_command(engine_command)
 
 
 @program.command()

@@ -7,13 +7,14 @@ from the kind alone, so a plan of kinds and counts says where every byte lies (d
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
 from shared.engine_fss import KEY_TILE, KeyShape
-from shared.errors import FormatError, RangeError
+from shared.errors import FormatError, InputError, RangeError
 from shared.hashing import digest
 
 RING_BITS: Final = 64  # k: secrets are numbers mod 2^64
@@ -276,6 +277,25 @@ class Stream:
     def items(self, chunk: int) -> int:
         """Items in this chunk; the last one may have fewer."""
         return min(self.step, self.count - chunk * self.step)
+
+
+def parse_kind(text: str) -> Kind:
+    """The kind that this text names, as `str` of a kind does: triple, matmul:3x3x3, input:0.
+
+    Raises InputError, RangeError.
+    """
+    name, colon, given = text.partition(":")
+    names = {family.name.lower().replace("_", "-"): family for family in Family}
+    if name not in names:
+        raise InputError(f"kind {text!r:.40}: expected one of {', '.join(names)}")
+    numbers = given.split("x") if colon else []
+    wanted = _PARAMETERS.get(names[name], 0)
+    readable = all(re.fullmatch("[0-9]{1,9}", number) for number in numbers)
+    if not readable or len(numbers) != wanted:
+        raise InputError(
+            f"kind {text!r:.40}: expected {wanted} numbers after the name, as in matmul:3x4x5"
+        )
+    return Kind(names[name], *map(int, numbers))
 
 
 def plan(counts: Mapping[Kind, int]) -> Plan:
