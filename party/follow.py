@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +15,7 @@ from party.batches import Settled, batch_name, check_name, settled_batch
 from party.intake import HeldFaces
 from party.journal import BatchOutcome, Count
 from party.matching import BatchHeader, P1Revealed, reveal_p1
+from party.outbox import most_faces
 from party.places import PlaceTable, accept
 from party.prepare import CheckHeader, P1Answered, P1Judged, answer_p1
 from party.session import Moment, WindowSession, split_digests
@@ -23,6 +24,7 @@ from shared.errors import (
     PeerVanished,
     ProtocolViolation,
     SlotReused,
+    StaleMessage,
     TwokeyError,
 )
 from shared.messages import (
@@ -38,6 +40,7 @@ from shared.messages import (
     Prep0,
     Prep2,
     Prep4,
+    Refused,
     Reveal0,
     Run,
     pack_runs,
@@ -105,6 +108,10 @@ class FollowSession(WindowSession):
 
     # -- what the base asks --------------------------------------------------------------
 
+    def knows(self, session: bytes) -> bool:
+        """Also sessions of which openings are kept for P0."""
+        return session == self.session or any(key[0] == session for key in self._openings)
+
     def advance(self, moment: Moment) -> None:
         """Tells P0 what is held, and keeps the deadlines."""
         if self.session is None:
@@ -147,7 +154,10 @@ class FollowSession(WindowSession):
             case Confirm0():
                 self._confirm0(message, moment)
             case Ping():
-                self._settled(message)
+                self._forget_openings(message.session, message.settled)
+            case Refused():
+                if message.error == StaleMessage.__name__:  # P0 awaits nothing of that session
+                    self._forget_openings(message.session, _MOST_NUMBERS)
             case _:
                 raise ProtocolViolation(f"P0 sent a {type(message).__name__}")
 
@@ -253,6 +263,7 @@ class FollowSession(WindowSession):
         until = moment.seconds + self.limits.confirm_deadline
         for agreed in self._tables.values():
             agreed.until = min(agreed.until, until)
+        self._tables = {d: one for d, one in self._tables.items() if one.until >= moment.seconds}
         if len(self._tables) >= _FORMER_MAPS:
             raise ProtocolViolation(f"place map: {len(self._tables)} maps that P0 has not used")
         self._tables[table.digest()] = _Agreed(table, math.inf)
@@ -269,8 +280,10 @@ class FollowSession(WindowSession):
     def _table_named(self, place_map: bytes, moment: Moment) -> PlaceTable:
         """The agreed map of this digest; those agreed before it are not valid any more."""
         agreed = self._tables.get(place_map)
-        if agreed is None or moment.seconds > agreed.until:
+        if agreed is None:
             raise HeaderMismatch("the peer's place map is not one that is agreed")
+        if moment.seconds > agreed.until:
+            raise PeerVanished("P0 uses a place map that was replaced a while ago")
         epoch = agreed.table.epoch
         self._tables = {d: one for d, one in self._tables.items() if one.table.epoch >= epoch}
         return agreed.table
@@ -287,11 +300,12 @@ class FollowSession(WindowSession):
             raise HeaderMismatch(f"prepare check {message.check}: a place is not bound")
         if list(places) != sorted(set(places)):
             raise HeaderMismatch(f"prepare check {message.check}: places out of order")
+        self._refuse_burned(runs, f"prepare check {message.check}")
         slots = sum(run.length for run in runs)
-        if slots == 0 or slots > self.limits.check_slots:
+        limit = self.limits.slots_per_check(table.numbers.used)
+        if not 0 < slots <= limit:
             raise HeaderMismatch(
-                f"prepare check {message.check}: found {slots} slots, expected 1 to "
-                f"{self.limits.check_slots}"
+                f"prepare check {message.check}: found {slots} slots, expected 1 to {limit}"
             )
         attempts = self.journal.counts(self.spec.name)[Count.PREPARE_ATTEMPTS]
         if attempts >= self.limits.prepare_attempts:
@@ -345,6 +359,10 @@ class FollowSession(WindowSession):
         self._next_batch = _following(self._next_batch, message.batch, "batch")
         runs = unpack_runs(message.runs)
         self.known_runs(runs)
+        self._refuse_burned(runs, f"batch {message.batch}")
+        most = most_faces(table.numbers.used)
+        if len(runs) > 1 and sum(run.length for run in runs) > most:
+            raise HeaderMismatch(f"batch {message.batch}: found more than {most} faces")
         batch = []
         for run in runs:
             held = self.intake.get(run)
@@ -372,6 +390,15 @@ class FollowSession(WindowSession):
         deadline = moment.seconds + self.limits.confirm_deadline
         self._batches[header.batch] = _Batch(state, batch, settled, deadline)
         self.send(answer)
+
+    def _refuse_burned(self, runs: Iterable[Run], what: str) -> None:
+        """Raises PeerVanished: what we say of burned slots may cross what P0 says of them."""
+        for run in runs:
+            if self.ledger(run.set_id).burned.intersects(run.first, run.length):
+                raise PeerVanished(
+                    f"{what}: some of slots {run.first} to {run.stop - 1} of camera "
+                    f"{self.sets[run.set_id].name.camera} are burned here"
+                )
 
     def _live_named(
         self, message: Reveal0, runs: tuple[Run, ...], table: PlaceTable
@@ -404,10 +431,10 @@ class FollowSession(WindowSession):
         self.settle(settled, moment)
         self.count_latency(batch.held, moment)
 
-    def _settled(self, message: Ping) -> None:
-        """P0 has these openings: they need not be kept."""
+    def _forget_openings(self, session: bytes, settled: int) -> None:
+        """P0 needs no opening of this session below this number."""
         for key in list(self._openings):
-            if key[0] == message.session and key[1] < message.settled:
+            if key[0] == session and key[1] < settled:
                 del self._openings[key]
                 self.journal.resolve(batch_name(*key))
 

@@ -358,11 +358,15 @@ class WindowSession:
         """Our side of the comparison."""
         return own_hello(self, nonce, answers, moment.wall_ms)
 
-    def take_marks(self, found: Hello) -> None:
-        """Takes over the peer's marks, before a session with it. Raises StaleMessage."""
+    def take_marks(self, found: Hello) -> list[Run]:
+        """Takes over the peer's marks, before a session with it; what was burned for them.
+
+        Raises StaleMessage.
+        """
         lost = remember(self, found)
         if lost:
             self._burned_already(lost, "the peer's marks name slots that are not known here")
+        return lost
 
     def begin(self, state: SessionState, found: Hello, moment: Moment) -> None:
         """A session is agreed: compare what both hold and burn what differs."""
@@ -545,7 +549,7 @@ class WindowSession:
         todo = self._unrevealed([*runs, *held])
         if todo:
             self.journal.burn(todo)
-            self._burned_already(todo, reason)
+            self._announce_burned(todo, reason)
         self._release(runs, reason)
         if tell and todo and self.session is not None:
             self.send(Burned(self.session, pack_runs(todo)))
@@ -600,7 +604,7 @@ class WindowSession:
             self.on_message(message, moment)
             return
         if message.session != self.session:
-            if not (isinstance(message, Confirm1) and self.knows(message.session)):
+            if not (isinstance(message, Confirm1 | Refused) and self.knows(message.session)):
                 raise StaleMessage(f"found a {type(message).__name__} of another session")
             self.on_message(message, moment)
             return
@@ -657,6 +661,8 @@ class WindowSession:
         self.send(Refused(session or bytes(32), type(error).__name__, printable(str(error))))
 
     def _announce_error(self, error: TwokeyError) -> None:
+        if isinstance(error, PeerVanished):
+            return  # an outage, announced as such when it cost anything
         kinds = ((HeaderMismatch, "mismatch"), (ClocksDiffer, "clock"))
         kind = next((kind for cls, kind in kinds if isinstance(error, cls)), "violation")
         self.events.announce(kind, f"window {self.spec.name}: {error}")
@@ -694,10 +700,13 @@ class WindowSession:
         return [Run(set_id, *part) for set_id, slots in wanted.items() for part in slots]
 
     def _burned_already(self, runs: Sequence[Run], reason: str) -> None:
-        """The journal has burned these slots: say so, and let go of the faces in them."""
+        """The journal has burned these slots: say so, and burn whole messages that lie in them."""
+        self._announce_burned(runs, reason)
+        self.burn(runs, reason)
+
+    def _announce_burned(self, runs: Iterable[Run], reason: str) -> None:
         slots = sum(run.length for run in runs)
         self.events.announce("burned", f"window {self.spec.name}: {slots} slots: {reason}")
-        self._release(runs, reason)
 
     def _camera_mark(self, owner: PartySet) -> int:
         """The slot after all that was revealed or is held, and after what burned there."""

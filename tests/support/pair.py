@@ -370,6 +370,19 @@ class Pair:
                     self.sides[1 - sender].deliver(frames, self.moment)
                     self.flush()
 
+    def trickle(self, messages: tuple[int, int], seconds: float) -> None:
+        """Time passes on a slow wire: at most so many messages of each party arrive."""
+        self.moment = Moment(
+            self.moment.seconds + seconds, self.moment.wall_ms + round(seconds * 1000)
+        )
+        for side in self.sides:
+            side.session.tick(side.local(self.moment))
+        self.flush()
+        for sender, count in enumerate(messages):
+            for _ in range(min(count, len(self.wire[sender]))):
+                self.sides[1 - sender].deliver(self.wire[sender].popleft(), self.moment)
+                self.flush()
+
     def tick(self, seconds: float = STEP) -> None:
         """Time passes; both parties do what is due."""
         self.moment = Moment(
