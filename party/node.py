@@ -21,13 +21,14 @@ from party.events import EventStore
 from party.health import Demands, Health, lacks_successor
 from party.journal import PartyJournal
 from party.latency import LatencyCounts
+from party.materialfolder import FoundFile, MaterialFolder
 from party.outbox import Limits, Outbox
 from party.places import Entry
 from party.session import Moment, WindowSession
 from party.status import STATUS_FILE
 from party.upkeep import Upkeep
 from party.warmup import warm_up
-from party.windows import FoundFile, Opener, check_threshold, find_files
+from party.windows import Opener, check_threshold
 from shared.atomicfile import PUBLIC, write_atomic
 from shared.codec import Buffer
 from shared.errors import (
@@ -118,8 +119,7 @@ class PartyNode:
         self._people = _WatchedList(config.watchlist)
         self._sessions: dict[str, WindowSession] = {}
         self._files: dict[str, list[FoundFile]] = {}
-        self._known_files: dict[Path, FoundFile] = {}
-        self._refused_files: set[Path] = set()
+        self._material = MaterialFolder(config.material)
         self._acks = _Acks()
         self._next_second = 0.0
         self._next_key_check = 0.0
@@ -423,14 +423,13 @@ class PartyNode:
             self._audit_head = head
 
     def _open_windows(self, moment: Moment) -> None:
-        for window, files in find_files(self.config.material, self._known_files).items():
+        there, unreadable = self._material.scan()
+        if unreadable is not None and not self._sessions:
+            self._fatal = unreadable
+        for window, files in there.items():
             if window in self._sessions:
                 continue
-            usable = [
-                f
-                for f in files
-                if f.path not in self._refused_files and not self._removed(f, moment)
-            ]
+            usable = [f for f in files if not self._removed(f, moment)]
             if not usable:
                 continue
             start = usable[0].header.window.start_ms
@@ -441,7 +440,7 @@ class PartyNode:
                 entries = self._people.entries(usable[0].header.params)
                 session = self._opener.open(usable, entries, moment)
             except TwokeyError as error:
-                self._refused_files.update(f.path for f in usable)
+                self._material.refuse(usable)
                 log.error("window %s: %s", window, error)
                 self.events.announce("window refused", f"{window}: {error}")
                 if not self._sessions:
@@ -482,11 +481,7 @@ class PartyNode:
     def _announce_missing(self, moment: Moment) -> None:
         """Once for each window that is to end while nothing is here to go on with."""
         ahead = self.config.announce_missing_seconds * 1000
-        there = [
-            found.header.window
-            for path, found in self._known_files.items()
-            if path not in self._refused_files
-        ]
+        there = self._material.windows()
         for name, session in self._sessions.items():
             spec = session.spec
             if name in self._told_missing or moment.wall_ms < spec.end_ms - ahead:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,26 +13,18 @@ from party.follow import FollowSession
 from party.journal import PartyJournal
 from party.lead import LeadSession
 from party.material import PartySet
+from party.materialfolder import FoundFile
 from party.outbox import Limits, Outbox
 from party.places import Entry
 from party.session import Moment, WindowSession, WindowSpec
 from party.slots import SetInfo
 from shared.errors import HeaderMismatch, TwokeyError
 from shared.keys import PublicIdentity, Role
-from shared.materialfile import Header, MaterialFile, read_header
+from shared.materialfile import Header, MaterialFile
 from shared.params import Parameters, scaled_threshold
 from shared.windowkeys import destroy_window_key, load_private_window_key
 
 log = logging.getLogger(__name__)
-SUFFIX = ".tkm"
-
-
-@dataclass(frozen=True, slots=True)
-class FoundFile:
-    """A material file and its header, not yet authenticated."""
-
-    path: Path
-    header: Header
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,25 +118,6 @@ def check_threshold(agreed: float | None, params: Parameters) -> None:
             f"parameters: found threshold {params.threshold}, this party agrees to "
             f"{scaled_threshold(agreed, params)} ({agreed} on the squared distance)"
         )
-
-
-def find_files(folder: Path, known: dict[Path, FoundFile]) -> dict[str, list[FoundFile]]:
-    """Material files below a folder, by window; headers already known are not read again.
-
-    A file that cannot be read is reported and left out.
-    """
-    result: dict[str, list[FoundFile]] = defaultdict(list)
-    for path in sorted(folder.rglob(f"*{SUFFIX}")):
-        found = known.get(path)
-        if found is None:
-            try:
-                found = FoundFile(path, read_header(path).header)
-            except (TwokeyError, OSError) as error:
-                log.error("material %s: %s", path, error)
-                continue
-            known[path] = found
-        result[found.header.window.id].append(found)
-    return result
 
 
 def _spec(header: Header) -> WindowSpec:

@@ -13,12 +13,12 @@ from __future__ import annotations
 import functools
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import msgpack
 import numpy as np
 
@@ -34,8 +34,8 @@ from party.events import EventStore
 from party.journal import PartyJournal
 from party.linefile import LineFile
 from party.node import PartyNode
-from shared import config
-from shared.cli import forbid_core_dumps, run
+from shared import config, logs
+from shared.cli import run
 
 STOP_AT = "TWOKEY_STOP_AT"
 RECORD = "TWOKEY_RECORD"
@@ -127,7 +127,7 @@ class Stop:
         setattr(owner, method, outer)
 
 
-def party(stop: Stop, config_path: str) -> None:
+def party(stop: Stop, config_path: str) -> object:
     """`twokey-party run` with the points of a party."""
     from shared.messages import CAMERA_CODEC, PARTY_CODEC
 
@@ -145,7 +145,7 @@ def party(stop: Stop, config_path: str) -> None:
 
     stop.around_sending(PartyNode, "_answer_peer", to_peer)
     stop.around_sending(PartyNode, "_to_camera", to_camera)
-    run(party_cli, ["--log-level", "warning", "run", "-c", config_path])
+    return party_cli(["--log-level", "warning", "run", "-c", config_path], standalone_mode=False)
 
 
 def camera(stop: Stop, config_path: str, faces_path: str, size: int, pause: float) -> None:
@@ -161,7 +161,7 @@ def camera(stop: Stop, config_path: str, faces_path: str, size: int, pause: floa
         return f"p{link.party}", f"Faces to P{link.party}", [bytes(frame) for frame in frames]
 
     stop.around_sending(CameraAgent, "_send", to_party)
-    forbid_core_dumps()
+    logs.configure("warning")
     faces = np.load(faces_path, allow_pickle=False)
     enough = Path(faces_path).with_name(ENOUGH)
     settings = config.load(CameraConfig, Path(config_path))
@@ -178,17 +178,20 @@ def camera(stop: Stop, config_path: str, faces_path: str, size: int, pause: floa
         runner.run(captured())
 
 
-def main() -> None:
+@click.command("child", context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1)
+def child(arguments: tuple[str, ...]) -> object:
     """Runs what the arguments name."""
     stop = Stop(os.environ.get(STOP_AT, ""))
-    match sys.argv[1:]:
-        case ["party", config_path]:
-            party(stop, config_path)
-        case ["camera", config_path, faces, size, pause]:
+    match arguments:
+        case ("party", config_path):
+            return party(stop, config_path)
+        case ("camera", config_path, faces, size, pause):
             camera(stop, config_path, faces, int(size), float(pause))
+            return None
         case _:
-            sys.exit(f"unknown arguments: {sys.argv[1:]}")
+            raise click.UsageError(f"unknown arguments: {arguments}")
 
 
 if __name__ == "__main__":
-    main()
+    run(child)

@@ -16,9 +16,9 @@ from camera.masking import Masker
 from camera.ratchetfile import RatchetState
 from dealer.job import MintJob
 from dealer.order import CameraOrder, MintOrder, material_path
+from party.materialfolder import FoundFile
 from party.places import Entry
 from party.watchlist import Person, Watchlist
-from party.windows import FoundFile
 from shared.keys import Identity, PublicIdentity, Role, create_identity
 from shared.materialfile import MaterialFile, read_header
 from shared.params import Parameters
