@@ -177,6 +177,7 @@ TRIPLE: Final = Kind(Family.TRIPLE)
 SQUARE: Final = Kind(Family.SQUARE)
 SIGN: Final = Kind(Family.SIGN)
 ZERO: Final = Kind(Family.ZERO)
+RANDOM_BIT: Final = Kind(Family.BITS, 1)
 DECOMPOSED: Final = Kind(Family.BITS, RING_BITS)
 
 

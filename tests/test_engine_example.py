@@ -21,6 +21,32 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> EngineStage:
     return make_engine_stage(tmp_path_factory.mktemp("example"))
 
 
+DIES = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from party.engine import begin, multiply
+
+folder, material, address = sys.argv[1:]
+with begin(Path(folder), Path(material), address, deadline=3) as session:
+    x = session.input(0, (9,), np.arange(9) if session.party == 0 else None)
+    y = session.run(multiply(x, x))
+    if session.party == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    session.open(y)
+"""
+REASON = """
+import sys
+from pathlib import Path
+from party.engine import begin
+
+try:
+    begin(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], deadline=1)
+except Exception as error:
+    print(type(error).__name__)
+"""
+
+
 def example(folder: Path) -> str:
     """The program on the page, as a file."""
     found = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.S)
@@ -34,19 +60,29 @@ def test_two_processes_open_a_product_and_a_comparison_of_secret_matrices(
     stage: EngineStage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(PAGE.parent.parent))
-    outputs = stage.run([example(tmp_path)], stage.mint(COUNTS), seconds=120)
+    files = stage.mint(COUNTS)
+    outputs = stage.run([example(tmp_path)], files, seconds=120)
     a = np.arange(9).reshape(3, 3) - 4
     product = a @ (a.T * 2)
     expected = str([product, (a < product).astype(np.int64)])
     assert [output.decode().strip() for output in outputs] == [expected, expected]
+    again = tmp_path / "reason.py"
+    again.write_text(REASON)
+    refused = stage.run([str(again)], files, seconds=120)
+    assert refused[0].split() == [b"SlotReused"]
 
 
-def test_the_example_fits_its_plan_and_its_files_serve_once(
+def test_a_session_dies_with_one_party_and_is_never_taken_up_again(
     stage: EngineStage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(PAGE.parent.parent))
+    dies, reason = tmp_path / "dies.py", tmp_path / "reason.py"
+    dies.write_text(DIES)
+    reason.write_text(REASON)
     files = stage.mint(COUNTS)
-    program = [example(tmp_path)]
-    stage.run(program, files, seconds=120)
-    with pytest.raises(ResourceError, match="exit codes"):
-        stage.run(program, files, seconds=120)
+    with pytest.raises(ResourceError, match=r"exit codes \[1, -9\]"):
+        stage.run([str(dies)], files, seconds=120)
+    outputs = stage.run([str(reason)], files, seconds=120)
+    # P0 is refused by its own mark; P1 hears nothing from it, and would be refused as well.
+    assert outputs[0].split() == [b"SlotReused"]
+    assert outputs[1].split()[0] in (b"SlotReused", b"PeerVanished", b"SecurityError")

@@ -4,7 +4,7 @@ from party.engine.arrays import SharedArray, concatenate, stack
 from party.engine.begin import begin
 from party.engine.compare import argmin, less_than, select, top1
 from party.engine.compare_dcf import equal, is_negative, is_zero, truncate
-from party.engine.inputs import input_of_client
+from party.engine.inputs import input_of_client, random_bits
 from party.engine.multiply import dot, matmul, multiply, square
 from party.engine.session import EngineSession
 
@@ -22,6 +22,7 @@ __all__ = [
     "less_than",
     "matmul",
     "multiply",
+    "random_bits",
     "select",
     "square",
     "stack",

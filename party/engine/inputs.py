@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from party.engine.arrays import MacKey, SharedArray, to_ring, to_signed_numbers
 from party.engine.operation import Agreement, Context, Cost, Operation, Sending, Steps
 from shared import engine_ring, ring
-from shared.engine_plan import INPUTS, client
+from shared.engine_plan import INPUTS, RANDOM_BIT, client
 from shared.errors import InputError
 from shared.hashing import digest
 
@@ -69,6 +69,17 @@ def input_of_client(number: int, shape: tuple[int, ...], masked: U64) -> Operati
         return _unmasked(mask, elements, shape)
 
     return Operation(Cost(1, 0, {kind: count}), steps)
+
+
+def random_bits(shape: tuple[int, ...]) -> Operation[SharedArray]:
+    """Uniform bits that nobody knows. No round; one BITS(1) each."""
+    count = int(np.prod(shape, dtype=np.int64))
+
+    def steps(context: Context) -> Steps[SharedArray]:
+        yield from ()
+        return context.take(RANDOM_BIT, count).block(0, 1).reshape(*shape)
+
+    return Operation(Cost(0, 0, {RANDOM_BIT: count}), steps)
 
 
 def _unmasked(mask: SharedArray, masked: U64, shape: tuple[int, ...]) -> SharedArray:

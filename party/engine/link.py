@@ -49,6 +49,8 @@ class SocketLink:
 
     def send(self, message: EngineMessage) -> None:
         """As `Link.send`."""
+        if self._peer is None and not isinstance(self._end, Connection):
+            raise PeerVanished("engine peer: has not been heard of yet")
         frames = ENGINE_CODEC.encode(message)
         limit = time.monotonic() + self._deadline
         while not self._send(frames):

@@ -23,7 +23,11 @@ T_co = TypeVar("T_co", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """Shares to be opened; the reply is the opened elements. value, mac: (n, 2) uint64."""
+    """Shares to be opened; the reply is the opened elements. value, mac: (n, 2) uint64.
+
+    Both arrays become the session's, which writes the opened elements over `value`: hand over what
+    was made for this opening, and is contiguous.
+    """
 
     value: U64 = field(repr=False)
     mac: U64 = field(repr=False)

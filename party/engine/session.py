@@ -289,8 +289,7 @@ class EngineSession:
         mine, theirs = _parts(requests, self.party), _parts(requests, 1 - self.party)
         outgoing = [_data(request) for request, count in zip(requests, mine, strict=True) if count]
         sent = np.concatenate(outgoing) if len(outgoing) > 1 else (outgoing or [_NOTHING])[0]
-        received = np.empty((sum(theirs), 2), dtype=np.uint64)
-        self._exchange(_layout(requests), sent, received)
+        received = self._exchange(_layout(requests), sent, sum(theirs))
         self.counters.rounds += 1
         self.counters.bytes += sent.nbytes + received.nbytes
         replies: list[U64] = []
@@ -299,7 +298,8 @@ class EngineSession:
             found = received[at : at + count]
             at += count
             if isinstance(request, Opening):
-                opened = ring.add(request.value, found)
+                # In the place of this party's shares, which are sent and of no more use.
+                opened = ring.add(request.value, found, request.value)
                 self._log.add(opened, request.mac)
                 self.counters.openings += len(opened)
                 replies.append(opened)
@@ -309,11 +309,11 @@ class EngineSession:
                 replies.append(found)
         return tuple(replies)
 
-    def _exchange(self, layout: bytes, sent: U64, received: U64) -> None:
-        """Sends one array and fills the other, piece by piece: at most two pieces are under way."""
+    def _exchange(self, layout: bytes, sent: U64, count: int) -> U64:
+        """Sends elements and receives so many, by pieces of which two are under way at most."""
         step = PIECE_BYTES // 16
         out = max(1, -(-len(sent) // step))
-        into = max(1, -(-len(received) // step))
+        into = max(1, -(-count // step))
         number = self.counters.rounds
 
         def send(piece: int) -> None:
@@ -322,6 +322,7 @@ class EngineSession:
                 octets = content.data.cast("B") if content.size else b""
                 self._link.send(Shares(self._session, number, layout, piece, octets))
 
+        parts: list[U64] = []
         send(0)
         for piece in range(max(into, out)):
             send(piece + 1)
@@ -339,12 +340,13 @@ class EngineSession:
                     "values"
                 )
             content = np.frombuffer(found.elements, dtype=np.uint64).reshape(-1, 2)
-            target = received[piece * step : (piece + 1) * step]
-            if len(content) != len(target):
+            expected = min(step, count - piece * step)
+            if len(content) != expected:
                 raise ProtocolViolation(
-                    f"engine round {number}: found {len(content)} elements, expected {len(target)}"
+                    f"engine round {number}: found {len(content)} elements, expected {expected}"
                 )
-            target[:] = content
+            parts.append(content)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _check(self) -> None:
         name = CheckName(self._session, self.counters.checks, self._log.count)

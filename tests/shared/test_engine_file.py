@@ -31,8 +31,9 @@ from shared.errors import (
     RangeError,
 )
 from shared.keys import create_identity
+from shared.windowkeys import Window
 from tests.engine_support import Stage, make_stage
-from tests.material_support import make_recipient
+from tests.material_support import WINDOW, make_recipient
 
 COUNTS = {TRIPLE: 20_000, SIGN: 300, MASK: 5, client(0): 3, matmul(2, 3, 4): 2}
 
@@ -144,6 +145,13 @@ def test_others_cannot_open_a_file(stage: Stage, paths: dict[str, Path], tmp_pat
     again = make_recipient(tmp_path, "p1", "south")
     with pytest.raises(AuthenticationFailed, match="another key"):
         EngineFile.open(paths["p1"], dealer=stage.dealer.public, window_key=again.private)
+    later = Window("tuesday", WINDOW.end_ms, WINDOW.end_ms + 1000)
+    with pytest.raises(HeaderMismatch, match=r"found window monday .*, expected tuesday"):
+        EngineFile.open(
+            paths["p1"],
+            dealer=stage.dealer.public,
+            window_key=make_recipient(tmp_path / "later", "p1", "south", later).private,
+        )
     with pytest.raises(HeaderMismatch, match="expected elsewhere"):
         EngineFile.open(
             paths["p1"],

@@ -11,9 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from party.engine import EngineSession, SharedArray, concatenate, dot, matmul, multiply, square
+from party.engine import (
+    EngineSession,
+    SharedArray,
+    concatenate,
+    dot,
+    matmul,
+    multiply,
+    random_bits,
+    square,
+)
 from party.engine.arrays import MacKey, to_ring
-from shared.engine_plan import INPUTS, MASK, SQUARE, TRIPLE, Kind
+from shared.engine_plan import INPUTS, MASK, RANDOM_BIT, SQUARE, TRIPLE, Kind
 from shared.engine_plan import matmul as matmul_kind
 from shared.errors import InputError, RangeError
 from tests.engine_support import Stage
@@ -146,6 +155,17 @@ def test_a_matrix_larger_than_one_message_arrives_whole(stage: Stage) -> None:
     assert np.array_equal(found[0], x.reshape(3, -1).sum(1))
     assert np.array_equal(same[0], found[0])
     assert found[1] == 16 * x.size + 3 * 32
+
+
+def test_random_bits_are_bits_that_differ(stage: Stage) -> None:
+    def program(session: EngineSession) -> I64:
+        return session.open(session.run(random_bits((10, 30))))
+
+    found, same = stage.honest({RANDOM_BIT: 300, MASK: 300}, program)
+    assert found.shape == (10, 30)
+    assert set(found.ravel().tolist()) == {0, 1}
+    assert 90 < found.sum() < 210
+    assert np.array_equal(found, same)
 
 
 def key() -> MacKey:
