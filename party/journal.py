@@ -370,4 +370,4 @@ class PartyJournal(JournalCore):
 
     def _drop(self, batch: Batch) -> None:
         del self._book.batches[batch.batch_id]
-        self._foldable.append(batch.number)
+        self._foldable.append((batch.number, batch.batch_id))

@@ -67,7 +67,8 @@ class JournalCore:
             self._db.close()
             raise
         self._dirty: set[bytes] = set()  # sets with verified batches that are not folded yet
-        self._foldable: list[int] = []
+        # Row numbers are given again, so each row is named by its batch as well.
+        self._foldable: list[tuple[int, bytes]] = []
 
     def _open(self, boot_id: str) -> None:
         with self._db.transaction(durable=True) as connection:
@@ -281,7 +282,7 @@ class JournalCore:
     def _fold_batches(self) -> None:
         """Rows of verified batches become part of their sets' own rows."""
         with self._db.lock:
-            numbers, self._foldable = self._foldable, []
+            rows, self._foldable = self._foldable, []
             dirty, self._dirty = list(self._dirty), set()
         try:
             for start in range(0, len(dirty), _FOLD_SETS):
@@ -289,16 +290,15 @@ class JournalCore:
                     for set_id in dirty[start : start + _FOLD_SETS]:
                         if set_id in self._book.ledgers:
                             save_set(connection, self._book.ledgers[set_id])
-            while numbers:
+            while rows:
                 with self._db.transaction(durable=False) as connection:
                     connection.executemany(
-                        "DELETE FROM batches WHERE number=?",
-                        [(number,) for number in numbers[-_FOLD_ROWS:]],
+                        "DELETE FROM batches WHERE number=? AND batch_id=?", rows[-_FOLD_ROWS:]
                     )
-                del numbers[-_FOLD_ROWS:]
+                del rows[-_FOLD_ROWS:]
         except ResourceError:
             with self._db.lock:
-                self._foldable += numbers
+                self._foldable += rows
                 self._dirty.update(dirty)
             raise
 

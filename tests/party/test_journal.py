@@ -485,6 +485,20 @@ def test_a_forgotten_window_never_comes_back(tmp_path: Path) -> None:
             journal.register_sets([FRONT])
 
 
+def test_upkeep_of_a_forgotten_window_takes_no_mark_of_another(tmp_path: Path) -> None:
+    with open_journal(tmp_path) as journal:
+        set_up(journal)
+        prepare(journal, b"c", Run(F, 0, 4))
+        prepare(journal, b"d", Run(L, 0, 4))
+        journal.reserve_reveal({F: 4, L: 4})
+        match(journal, b"b", Run(F, 0, 1))  # upkeep has its row to delete
+        journal.forget_window("w1")
+        journal.mark_revealed(b"e", [Run(L, 0, 1)])  # and its row number is given again
+        journal.maintain()
+    with open_journal(tmp_path) as journal:
+        assert states(journal, L, 0, 1) == [SlotState.BURNED, SlotState.PREPARED]
+
+
 def test_counters_grow_and_stay(tmp_path: Path) -> None:
     with open_journal(tmp_path) as journal:
         assert [journal.count("w1", Count.OUTAGES) for _ in range(3)] == [1, 2, 3]
