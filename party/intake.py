@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -50,6 +51,7 @@ class Intake:
         self._share = max(limit // max(cameras, 1), min(limit, _ONE_MESSAGE))
         self._held: dict[tuple[bytes, int], HeldFaces] = {}
         self._slots: dict[bytes, Intervals] = {}
+        self._firsts: dict[bytes, list[int]] = {}  # of each set's messages, ascending
         self._unevaluated: dict[tuple[bytes, int], HeldFaces] = {}
         self.faces = 0
 
@@ -78,6 +80,7 @@ class Intake:
         self._held[key] = faces
         self._unevaluated[key] = faces
         slots.add(run.first, run.length)
+        insort(self._firsts.setdefault(run.set_id, []), run.first)
         self.faces += run.length
         return True
 
@@ -93,6 +96,8 @@ class Intake:
             del self._held[(run.set_id, run.first)]
             self._unevaluated.pop((run.set_id, run.first), None)
             self._slots[run.set_id].subtract(run.first, run.length)
+            firsts = self._firsts[run.set_id]
+            del firsts[bisect_left(firsts, run.first)]
             self.faces -= run.length
         return held
 
@@ -119,16 +124,14 @@ class Intake:
 
     def overlapping(self, run: Run) -> list[HeldFaces]:
         """Held messages with a slot in this run."""
-        slots = self._slots.get(run.set_id)
-        if slots is None or not slots.intersects(run.first, run.length):
-            return []
-        return [
-            held
-            for held in self._held.values()
-            if held.run.set_id == run.set_id
-            and held.run.first < run.stop
-            and run.first < held.run.stop
-        ]
+        firsts = self._firsts.get(run.set_id, [])
+        begin = max(bisect_right(firsts, run.first) - 1, 0)  # it may reach into the run
+        found = []
+        for first in firsts[begin : bisect_left(firsts, run.stop)]:
+            held = self._held[(run.set_id, first)]
+            if run.first < held.run.stop:
+                found.append(held)
+        return found
 
     def highest(self, set_id: bytes) -> int:
         """The slot after the highest one held of a set."""
