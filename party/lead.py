@@ -21,6 +21,7 @@ from party.session import Moment, WindowSession, failed, split_digests
 from shared.errors import HeaderMismatch, PeerVanished, ProtocolViolation, TamperDetected
 from shared.messages import (
     Approved,
+    Burned,
     Confirm1,
     Held,
     Hello,
@@ -30,8 +31,10 @@ from shared.messages import (
     PlaceMapAgreed,
     Prep1,
     Prep3,
+    Refused,
     Reveal1,
     Run,
+    pack_runs,
     unpack_runs,
 )
 
@@ -134,7 +137,7 @@ class LeadSession(WindowSession):
                 self._held_by_peer(message)
             case Reveal1():
                 self._reveal1(message, moment)
-            case Ping():
+            case Ping() | Refused():  # in a session, a refusal has been dealt with
                 pass
             case _:
                 raise ProtocolViolation(f"P1 sent a {type(message).__name__}")
@@ -219,9 +222,12 @@ class LeadSession(WindowSession):
             return
         check_hello(self, found, moment.wall_ms)
         session = session_id(found.params, found.window, self._nonce, found.nonce)
-        self.take_marks(found)
+        lost = self.take_marks(found)
         self._next_number = 0
         self.begin(SessionState(session, self._nonce, found.nonce), found, moment)
+        told = [run for run in lost if self.shared(run.set_id)]
+        if told:  # after the Hello that P1 has compared with its own
+            self.send(Burned(session, pack_runs(told)))
         self.table = PlaceTable(self.params, self.spec.name, 0, {})
         self.on_watchlist(frozenset(), moment)
 
@@ -287,7 +293,7 @@ class LeadSession(WindowSession):
             urgent = held > ledger.mark.prepared
             demands.append(Demand(ledger, ahead, urgent))
         quantum = max(1, self.limits.prepare_ahead // 4)
-        limit = self.limits.slots_per_check(len(self.table.places))
+        limit = self.limits.slots_per_check(self.table.numbers.used)
         plan = plan_check(demands, self.table.places, limit, min(quantum, limit))
         if plan is None:
             self._wanting.clear()

@@ -32,12 +32,17 @@ class Limits:
     prepare_attempts: int = 10_000
 
     def slots_per_check(self, places: int) -> int:
-        """Slots in one check, so that memory does not grow with the watchlist."""
+        """Slots in one check, so that memory does not grow with the places in use."""
         return max(1, min(self.check_slots, _OPENINGS // max(places, 1)))
 
     def faces_per_batch(self, places: int) -> int:
-        """Faces in one batch, so that memory does not grow with the watchlist."""
-        return max(1, min(self.batch_faces, _COMPARISONS // max(places, 1)))
+        """Faces in one batch, so that memory does not grow with the places in use."""
+        return min(self.batch_faces, most_faces(places))
+
+
+def most_faces(places: int) -> int:
+    """Faces in a batch of several messages, whatever the parties have configured."""
+    return max(1, _COMPARISONS // max(places, 1))
 
 
 @dataclass(slots=True)

@@ -144,7 +144,7 @@ def accept(
             )
         if bound.get(place, entry_digest) != entry_digest:
             raise SlotReused(f"place map: place {place} is bound to another entry in this window")
-        if bound_place.get(entry_digest, place) != place:
+        if bound_place.setdefault(entry_digest, place) != place:
             raise SlotReused(f"place map: entry {entry.name!r} is bound to another place")
         result[place] = entry
     return result

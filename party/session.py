@@ -644,7 +644,9 @@ class WindowSession:
 
     def _stale(self, error: StaleMessage, message: PartyMessage) -> None:
         """Of another session: no harm. In a Hello: the peer runs on a restored backup."""
-        if isinstance(message, Hello) and str(error) != self._told_stale:
+        if not isinstance(message, Hello):  # not as StaleMessage: late openings are still of use
+            self._refuse(PeerVanished("this session has ended here"), message.session)
+        elif str(error) != self._told_stale:
             self._told_stale = str(error)
             self.events.announce("restored", f"window {self.spec.name}: {error}")
         log.warning("window %s: %s", self.spec.name, error)

@@ -175,7 +175,7 @@ def verdict(pair: Pair, victim: Side) -> str:
         return "refused"
     if "outage" in told:
         return "vanished"
-    if {"omission", "watchlist", "clock", "mismatch", "resource"} & told:
+    if {"omission", "watchlist", "clock", "mismatch"} & told:
         return "told"
     given_up = len(victim.told("burned")) <= 2  # as in every meeting
     return "nothing" if given_up else "burned"

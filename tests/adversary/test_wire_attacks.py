@@ -233,7 +233,7 @@ def test_a_message_of_the_same_session_before_the_cut_is_stale(
         pair.wire[sender].extend(said)
         pair.pump()
         news = outcome(pair.sides[1 - sender]) - told[1 - sender]
-        assert news <= {"sent StaleMessage", "resource", "sent ResourceError"}
+        assert news <= {"sent StaleMessage", "sent PeerVanished", "clock", "sent ClocksDiffer"}
         aftermath(pair)
         safe(pair)
 
