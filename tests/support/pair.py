@@ -229,7 +229,9 @@ class Side:
 
     def _compare(self, message: Reveal0, runs: Iterable[Run]) -> None:
         """Which entries P0 compares these faces with."""
-        batch = self.session._batches[message.batch]  # type: ignore[attr-defined]
+        batch = self.session._batches.get(message.batch)  # type: ignore[attr-defined]
+        if batch is None:  # a forged message
+            return
         names = tuple(batch.table.entries[place].name for place in batch.state.header.live)
         for run in runs:
             camera = self.session.sets[run.set_id].name.camera
