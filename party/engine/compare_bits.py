@@ -43,7 +43,7 @@ def is_negative(x: SharedArray) -> Operation[SharedArray]:
         hidden = x.reshape(count) + number + mask.scale(_ABOVE)
         (opened,) = yield (Opening(*hidden.flat()),)
         z = low_word(opened)
-        lower = yield from _less_than_bits(z, bits[:, :_TOP]).start(context)
+        lower = yield from _less_than_bits(context, z, bits[:, :_TOP])
         top = bits[:, _TOP]
         both = yield from multiply(top, lower).start(context)
         u = top + lower - both * 2
@@ -52,33 +52,28 @@ def is_negative(x: SharedArray) -> Operation[SharedArray]:
     return Operation(cost, steps)
 
 
-def _less_than_bits(public: U64, bits: SharedArray) -> Operation[SharedArray]:
+def _less_than_bits(context: Context, public: U64, bits: SharedArray) -> Steps[SharedArray]:
     """[public < r] for r given by its bits, least first. public: (n,) uint64, bits: (n, w).
 
     From each bit g_i = [c_i < r_i] and p_i = [c_i = r_i]; a higher part decides unless it is equal:
     (g, p) o (g', p') = (g + p g', p p').
     """
-    width = bits.shape[1]
-
-    def steps(context: Context) -> Steps[SharedArray]:
-        shifts = np.arange(width, dtype=np.uint64)
-        c = ((public[:, None] >> shifts) & np.uint64(1)).view(np.int64)
-        g, p = bits * (1 - c), flipped(bits, (1 - c).view(np.uint64))
-        while g.shape[1] > 1:
-            length = g.shape[1]
-            odd = length % 2  # pairs from the top, so that what is left over is the lowest
-            low, high = slice(odd, length, 2), slice(odd + 1, length, 2)
-            pairs = length // 2
-            skip = 1 - odd  # p of the lowest part decides nothing
-            left = concatenate([p[:, high], p[:, high][:, skip:]], 1)
-            right = concatenate([g[:, low], p[:, low][:, skip:]], 1)
-            found = yield from multiply(left, right).start(context)
-            g = concatenate([g[:, :odd], g[:, high] + found[:, :pairs]], 1)
-            lowest = p[:, :1]  # stands for what is never looked at
-            p = concatenate([lowest, found[:, pairs:]], 1)
-        return g.reshape(len(public))
-
-    return Operation(Cost(), steps)
+    shifts = np.arange(bits.shape[1], dtype=np.uint64)
+    c = ((public[:, None] >> shifts) & np.uint64(1)).view(np.int64)
+    g, p = bits * (1 - c), flipped(bits, (1 - c).view(np.uint64))
+    while g.shape[1] > 1:
+        length = g.shape[1]
+        odd = length % 2  # pairs from the top, so that what is left over is the lowest
+        low, high = slice(odd, length, 2), slice(odd + 1, length, 2)
+        pairs = length // 2
+        skip = 1 - odd  # p of the lowest part decides nothing
+        left = concatenate([p[:, high], p[:, high][:, skip:]], 1)
+        right = concatenate([g[:, low], p[:, low][:, skip:]], 1)
+        found = yield from multiply(left, right).start(context)
+        g = concatenate([g[:, :odd], g[:, high] + found[:, :pairs]], 1)
+        lowest = p[:, :1]  # stands for what is never looked at
+        p = concatenate([lowest, found[:, pairs:]], 1)
+    return g.reshape(len(public))
 
 
 def _last_is_pair(width: int) -> int:

@@ -21,6 +21,7 @@ from shared.engine_messages import (
     CheckSeed,
     EngineHello,
     EngineMessage,
+    EngineRefused,
     Shares,
     SigmaCommit,
     SigmaOpen,
@@ -142,7 +143,7 @@ def test_a_peer_that_falls_silent_is_named_and_the_session_is_over(
     stage: Stage, cheater: int, number: int
 ) -> None:
     def silent(at: int, message: EngineMessage) -> EngineMessage | None:
-        return None if at >= number else message
+        return None if at >= number or isinstance(message, EngineRefused) else message
 
     honest, other = attack(stage, cheater, silent, deadline=0.1)
     assert isinstance(honest, PeerVanished)
@@ -277,11 +278,11 @@ def test_a_file_of_the_other_party_is_refused(stage: Stage) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from party.engine import journal
+from shared import engine_journal
 from shared.engine_file import read_engine_header
 
 header = read_engine_header(Path(sys.argv[1]))
-journal.mark_begun(Path(sys.argv[2]), header)
+engine_journal.mark_begun(Path(sys.argv[2]), header)
 sys.stdout.write("marked")
 sys.stdout.flush()
 os.kill(os.getpid(), signal.SIGKILL)
