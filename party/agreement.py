@@ -184,6 +184,6 @@ def _used(ledger: SetLedger, ready: Intervals) -> Intervals:
 
 def _by_set(runs: Iterable[Run]) -> dict[bytes, Intervals]:
     result: dict[bytes, Intervals] = {}
-    for run in runs:
+    for run in sorted(runs):  # in order, each one is put at the end
         result.setdefault(run.set_id, Intervals()).add(run.first, run.length)
     return result

@@ -5,12 +5,15 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
+from heapq import merge
 from typing import NamedTuple, Self
 
 from shared.errors import FormatError, RangeError
 
 LIMIT = 1 << 32  # slot numbers are u32
 _PAIR = struct.Struct("<QQ")
+_FEW = 8  # times fewer intervals than in the set: put in one by one
+_NEVER = (2 * LIMIT, 2 * LIMIT)
 
 
 class Interval(NamedTuple):
@@ -73,14 +76,47 @@ class Intervals:
         stops[low:high] = [end for _, end in kept]
 
     def update(self, other: Intervals) -> None:
-        """Adds all slots of another set."""
-        for first, length in other:
-            self.add(first, length)
+        """Adds all slots of another set; in time linear in both at most."""
+        if _FEW * len(other._starts) < len(self._starts):
+            for first, length in other:
+                self.add(first, length)
+            return
+        starts: list[int] = []
+        stops: list[int] = []
+        for start, stop in merge(self._pairs(), other._pairs()):
+            if stops and start <= stops[-1]:
+                stops[-1] = max(stops[-1], stop)
+            else:
+                starts.append(start)
+                stops.append(stop)
+        self._starts, self._stops = starts, stops
 
     def difference_update(self, other: Intervals) -> None:
-        """Removes all slots of another set."""
-        for first, length in other:
-            self.subtract(first, length)
+        """Removes all slots of another set; in time linear in both at most."""
+        if _FEW * len(other._starts) < len(self._starts):
+            for first, length in other:
+                self.subtract(first, length)
+            return
+        starts: list[int] = []
+        stops: list[int] = []
+        cuts = other._pairs()
+        at, end = next(cuts, _NEVER)
+        for first, stop in self._pairs():
+            start = first
+            while end <= start:
+                at, end = next(cuts, _NEVER)
+            while at < stop:
+                if start < at:
+                    starts.append(start)
+                    stops.append(at)
+                start = end
+                if end >= stop:  # it may reach into the next interval
+                    break
+                at, end = next(cuts, _NEVER)
+            if start < stop:
+                starts.append(start)
+                stops.append(stop)
+        self._starts, self._stops = starts, stops
 
     def intersects(self, first: int, length: int) -> bool:
         """Whether any of the slots is in."""
@@ -135,6 +171,9 @@ class Intervals:
         other._starts = self._starts.copy()
         other._stops = self._stops.copy()
         return other
+
+    def _pairs(self) -> Iterator[tuple[int, int]]:
+        return zip(self._starts, self._stops, strict=True)
 
     def __contains__(self, slot: int) -> bool:
         low = bisect_right(self._starts, slot) - 1

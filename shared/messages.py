@@ -27,6 +27,7 @@ _RUN = struct.Struct("<8sII")
 MAX_SETS = 20_000
 
 RunBytes = Annotated[Buffer, Frame(_RUN.size, 1 << 20)]
+AllRunBytes = Annotated[Buffer, Frame(_RUN.size, 1 << 24)]  # of all sets, however scattered
 Digests = Annotated[Buffer, Frame(32, 1 << 25)]
 Places = Annotated[Buffer, Frame(4, 1 << 22)]
 RingBytes = Annotated[Buffer, Frame(16, RAW_LIMIT)]
@@ -111,8 +112,8 @@ class Hello:
     journal: Nonce
     generation: U64
     sets: Annotated[tuple[SetMark, ...], AtMost(MAX_SETS)]
-    prepared: RunBytes
-    used: RunBytes
+    prepared: AllRunBytes
+    used: AllRunBytes
     approved: Digests
 
 

@@ -106,3 +106,23 @@ def test_the_last_slot_can_be_used() -> None:
     found = Intervals([((1 << 32) - 1, 1)])
     assert list(found) == [Interval((1 << 32) - 1, 1)]
     assert found.stop == 1 << 32
+
+
+@given(changes, changes, st.integers(0, 60), st.booleans())
+def test_sets_of_any_proportion_are_joined_and_taken_away_as_slots_are(
+    ours: list[tuple[bool, tuple[int, int]]],
+    theirs: list[tuple[bool, tuple[int, int]]],
+    more: int,
+    linear: bool,
+) -> None:
+    scattered = [(True, (60 + 2 * slot, 1)) for slot in range(more)]
+    for operation in ("update", "difference_update"):
+        found, expected = build(ours + ([] if linear else scattered))
+        other, slots = build(theirs + (scattered if linear else []))
+        getattr(found, operation)(other)
+        getattr(expected, operation)(slots)
+        assert slots_of(found) == expected
+        assert all(one.stop < after.first for one, after in pairwise(found))
+        assert slots_of(other) == slots
+        getattr(found, operation)(found)
+        assert slots_of(found) == (expected if operation == "update" else set())
