@@ -13,7 +13,7 @@ import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shared.database import os_error
+from shared.atomicfile import storage_error, sync_folder
 from shared.errors import FormatError, InputError
 
 _HEADER = struct.Struct("<8sQI")  # magic, ratchet block, bytes of state
@@ -56,14 +56,10 @@ class RatchetFile:
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise os_error(error, _KIND, path) from error
+            raise storage_error(error, _KIND, path) from error
         try:
             _write(handle, _pack(first).ljust(2 * _SIDE, b"\0"), 0)
-            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync_folder(path.parent)
             return cls(path, handle)
         except BaseException as error:
             os.close(handle)
@@ -75,7 +71,7 @@ class RatchetFile:
         try:
             handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
-            raise os_error(error, _KIND, path) from error
+            raise storage_error(error, _KIND, path) from error
         try:
             return cls(path, handle)
         except BaseException as error:
@@ -94,7 +90,7 @@ class RatchetFile:
             self._side, former, self.current = other, self._side, following
             _write(self._handle, bytes(_SIDE), former * _SIDE)
         except OSError as error:
-            raise os_error(error, _KIND, self._path) from error
+            raise storage_error(error, _KIND, self._path) from error
 
     def erase(self) -> None:
         """Overwrites and removes the file."""
@@ -131,7 +127,7 @@ def erase(path: Path) -> None:
             os.close(handle)
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise os_error(error, _KIND, path) from error
+        raise storage_error(error, _KIND, path) from error
 
 
 def _pack(state: RatchetState) -> bytes:
@@ -160,5 +156,5 @@ def _write(handle: int, data: bytes, offset: int) -> None:
 
 def _typed(error: BaseException, path: Path) -> BaseException:
     if isinstance(error, OSError):
-        return os_error(error, _KIND, path)
+        return storage_error(error, _KIND, path)
     return error

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import orjson
 
-from shared.database import os_error
+from shared.atomicfile import storage_error
 from shared.errors import FormatError
 
 _TAIL = 16 << 20  # where the last whole line is looked for
@@ -67,7 +67,7 @@ class LineFile:
                 os.ftruncate(self._handle, size)
                 raise
         except OSError as error:
-            _log.warning("%s: they follow later", os_error(error, _KIND, self._path))
+            _log.warning("%s: they follow later", storage_error(error, _KIND, self._path))
             return False
         return True
 
@@ -76,7 +76,7 @@ class LineFile:
         try:
             os.fdatasync(self._handle)
         except OSError as error:
-            raise os_error(error, _KIND, self._path) from error
+            raise storage_error(error, _KIND, self._path) from error
 
     def close(self) -> None:
         """Closing twice is no error."""
@@ -88,7 +88,7 @@ class LineFile:
         try:
             self._handle = os.open(self._path, _FLAGS, 0o600)
         except OSError as error:
-            raise os_error(error, _KIND, self._path) from error
+            raise storage_error(error, _KIND, self._path) from error
 
     def _follow_rotation(self) -> None:
         own = os.fstat(self._handle)

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import errno
 import fcntl
 import json
 import os
-import tempfile
+import stat
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from party.places import Entry
-from shared.errors import DiskFull, FormatError, InputError, ModelMismatch, RangeError
+from shared.atomicfile import PRIVATE, write_atomic
+from shared.errors import FormatError, InputError, ModelMismatch, RangeError
 from shared.fixedpoint import check_entries, quantise
 from shared.hashing import digest
 from shared.params import Parameters
@@ -176,29 +176,14 @@ def load(path: Path) -> Watchlist:
 def save(path: Path, watchlist: Watchlist) -> None:
     """Replace the file as a whole, durably: readers see the old list or the new one.
 
-    A new file is for its owner alone; an existing one keeps its mode. Raises DiskFull, InputError.
+    A new file is for its owner alone; an existing one keeps its mode. Raises DiskFull, ConfigError.
     """
     target = path.resolve()
     try:
-        mode = target.stat().st_mode & 0o777 if target.exists() else 0o600
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(encode(watchlist))
-                file.flush()
-                os.fchmod(file.fileno(), mode)
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        except BaseException:
-            with suppress(FileNotFoundError):
-                os.unlink(temporary)
-            raise
-        with _opened(target.parent) as folder:
-            os.fsync(folder)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull(f"watchlist {path}: no space left, nothing was changed") from error
-        raise InputError(f"watchlist {path}: {error.strerror or 'not writable'}") from error
+        mode = stat.S_IMODE(target.stat().st_mode)
+    except OSError:
+        mode = PRIVATE
+    write_atomic(target, encode(watchlist), "watchlist", mode=mode, replace=True)
 
 
 def append(path: Path, person: Person, model: str) -> Watchlist:

@@ -17,13 +17,18 @@ SMALL_FILE_LIMIT = 1 << 20
 
 
 def file_error(error: OSError, what: str, path: Path) -> TwokeyError:
-    """The typed error of a failed system call on a file."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return DiskFull(f"{what} {path}: no space left")
+    """The typed error of a failed system call on a file that somebody gave."""
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return ConfigError(f"{what} {path}: not found")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ELOOP, errno.EROFS):
         return ConfigError(f"{what} {path}: {error.strerror}")
+    return storage_error(error, what, path)
+
+
+def storage_error(error: OSError, what: str, path: Path) -> TwokeyError:
+    """The typed error of a failed system call on a file of our own: never an input's fault."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return DiskFull(f"{what} {path}: no space left")
     return ResourceError(f"{what} {path}: {error.strerror or type(error).__name__}")
 
 

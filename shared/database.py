@@ -8,7 +8,6 @@ durable transaction carries all earlier written ones with it.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import sqlite3
@@ -18,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
+from shared.atomicfile import storage_error, sync_folder
 from shared.errors import DiskFull, FormatError, Locked, ResourceError, TwokeyError
 
 # The log is copied back by `checkpoint`, away from the hot path; this is only the fallback.
@@ -58,11 +58,11 @@ class Database:
                 self._connection = self._connect(secure_delete)
                 self._check_identity(application_id, version, schema)
                 self._checkpointer = self._connect(secure_delete)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         except BaseException as error:
             self._shut()
             if isinstance(error, OSError):
-                raise os_error(error, kind, path) from error
+                raise storage_error(error, kind, path) from error
             raise
 
     @contextmanager
@@ -104,7 +104,7 @@ class Database:
                 os.close(handle)
         except OSError as error:
             self._unusable = True  # as after SQLITE_IOERR_FSYNC
-            raise os_error(error, self.kind, self.path) from error
+            raise storage_error(error, self.kind, self.path) from error
 
     def checkpoint(self) -> None:
         """Copies the log back into the file, for the most part without holding up writers."""
@@ -200,13 +200,6 @@ class Database:
             self._lock_file = None
 
 
-def os_error(error: OSError, kind: str, path: Path) -> TwokeyError:
-    """The typed error for a failed system call on a file: DiskFull or ResourceError."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFull(f"{kind} {path}: no space left")
-    return ResourceError(f"{kind} {path}: {error.strerror or type(error).__name__}")
-
-
 def _number(cursor: sqlite3.Cursor) -> int:
     return int(cursor.fetchone()[0])
 
@@ -216,18 +209,10 @@ def _take_lock(path: Path, kind: str) -> int | None:
     try:
         handle = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise os_error(error, kind, path) from error
+        raise storage_error(error, kind, path) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(handle)
         raise Locked(f"{kind} {path}: held by another process") from error
     return handle
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

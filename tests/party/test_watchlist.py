@@ -217,7 +217,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(DiskFull, match="nothing was changed"):
+    with pytest.raises(DiskFull, match="no space left"):
         save(path, small_list(3))
     assert load(path) == small_list()
     assert [p.name for p in tmp_path.iterdir()] == ["w.jsonl"]
