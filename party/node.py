@@ -126,6 +126,7 @@ class PartyNode:
         self._fatal: TwokeyError | None = None
         self._audit_head = audit.EMPTY
         self._told_missing: set[str] = set()
+        self._told_refusal = ""
         self._rate = (0.0, 0)
         self._latency = LatencyCounts()  # of windows that have ended
         self.journal = PartyJournal(role.state / "journal.sqlite")
@@ -308,12 +309,18 @@ class PartyNode:
             return
         for session in self._sessions.values():
             if session.knows(message.session):
+                self._told_refusal = ""
                 session.receive(message, moment)
                 self._flush_peer()
                 return
         if isinstance(message, Refused):
             if message.error == HeaderMismatch.__name__:
                 self._mismatched(HeaderMismatch(f"the peer refuses: {message.detail}"))
+            elif message.error != self._told_refusal:  # a Hello is refused twice a second
+                self._told_refusal = message.error
+                text = f"the peer refuses: {message.error}: {message.detail}"
+                log.error("%s", text)
+                self.events.announce("refused", text)
             return
         detail = "no such session here"
         self._answer_peer(Refused(message.session, StaleMessage.__name__, detail))

@@ -143,13 +143,13 @@ class WindowSession:
         except TwokeyError as error:
             if isinstance(error, ResourceError) and not isinstance(error, ClocksDiffer):
                 raise  # our own disk: what is stored may lack what is in memory
-            log.error("window %s: %s", self.spec.name, error)
             hello = isinstance(message, Hello)
             self._refuse(error, bytes(32) if hello else self.session)
+            if not hello or not self._told_hello:  # it says so twice a second
+                log.error("%s", self._in_window(error))
+                self._announce_error(error)
             if not hello or self.session != before:
                 self.drop(str(error), moment)
-            if not hello or not self._told_hello:  # it says so twice a second
-                self._announce_error(error)
             if hello:
                 self._told_hello = True
                 if isinstance(error, HeaderMismatch):
@@ -667,7 +667,11 @@ class WindowSession:
             return  # an outage, announced as such when it cost anything
         kinds = ((HeaderMismatch, "mismatch"), (ClocksDiffer, "clock"))
         kind = next((kind for cls, kind in kinds if isinstance(error, cls)), "violation")
-        self.events.announce(kind, f"window {self.spec.name}: {error}")
+        self.events.announce(kind, self._in_window(error))
+
+    def _in_window(self, error: TwokeyError) -> str:
+        window = f"window {self.spec.name}: "
+        return window + str(error).removeprefix(window)
 
     def _refuse_closed(self) -> None:
         if self.closed is not None:

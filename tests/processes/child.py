@@ -6,6 +6,7 @@ the real programs, with calls added around some of their methods:
 
 TWOKEY_STOP_AT=POINT[:N]: SIGKILL to itself at the N-th time that this point is reached.
 TWOKEY_RECORD=FILE: every message is appended before it is sent, as msgpack [to, frames].
+TWOKEY_CLOCK_AHEAD=SECONDS: the party's clock is this much ahead of the machine's.
 """
 
 from __future__ import annotations
@@ -29,16 +30,19 @@ from camera.journal import CameraJournal
 from camera.pipeline import Captured
 from camera.ratchetfile import RatchetFile
 from camera.runner import CameraRunner
+from party import node
 from party.cli import cli as party_cli
 from party.events import EventStore
 from party.journal import PartyJournal
 from party.linefile import LineFile
 from party.node import PartyNode
+from party.session import Moment
 from shared import config, logs
 from shared.cli import run
 
 STOP_AT = "TWOKEY_STOP_AT"
 RECORD = "TWOKEY_RECORD"
+CLOCK_AHEAD = "TWOKEY_CLOCK_AHEAD"
 ENOUGH = "enough"  # a file of this name beside the faces ends them
 _LEAVES = 0.03  # seconds for what was sent to leave the process before it dies
 
@@ -143,6 +147,10 @@ def party(stop: Stop, config_path: str) -> object:
         frames = [bytes(frame) for frame in CAMERA_CODEC.encode(message)]
         return name, type(message).__name__, frames
 
+    ahead = round(1000 * float(os.environ.get(CLOCK_AHEAD, "0")))
+    if ahead:
+        true_now = node.now
+        node.now = lambda: Moment(true_now().seconds, true_now().wall_ms + ahead)
     stop.around_sending(PartyNode, "_answer_peer", to_peer)
     stop.around_sending(PartyNode, "_to_camera", to_camera)
     return party_cli(["--log-level", "warning", "run", "-c", config_path], standalone_mode=False)
