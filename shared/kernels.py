@@ -42,7 +42,7 @@ _SOURCES = (
     "ring",
     "ring_ir",
     "wide",
-    "engine_fss",
+    "engine_fss_kernels",
     "engine_fss_ir",
     "engine_ring",
 )

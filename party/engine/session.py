@@ -19,37 +19,21 @@ from party.engine.arrays import (
     concatenate,
     same_session,
 )
-from party.engine.check import CheckName, Committed, OpeningLog, verify_sum
+from party.engine.check import OpeningLog
+from party.engine.exchange import Exchange
 from party.engine.inputs import input_of, public
 from party.engine.link import Link
 from party.engine.material import Items, Material
 from party.engine.operation import Cost, Opening, Operation, Request, Sending, beside
 from shared import ring
-from shared.engine_journal import mark_begun
-from shared.engine_messages import (
-    PIECE_BYTES,
-    CheckCommit,
-    CheckSeed,
-    EngineHello,
-    EngineMessage,
-    EngineRefused,
-    Shares,
-    SigmaCommit,
-    SigmaOpen,
-)
+from shared.engine_messages import EngineRefused
 from shared.engine_plan import MASK, Kind
-from shared.errors import (
-    HeaderMismatch,
-    InputError,
-    ProtocolViolation,
-    TwokeyError,
-)
+from shared.errors import InputError, ProtocolViolation, TwokeyError
 from shared.hashing import Field, digest
 
 U64 = NDArray[np.uint64]
 I64 = NDArray[np.int64]
 T = TypeVar("T")
-M = TypeVar("M", bound=EngineMessage)
 
 _ABOVE: U64 = np.array([0, 1], dtype=np.uint64)  # 2^k
 
@@ -90,11 +74,10 @@ class EngineSession:
         self.counters = Counters()
         self._link = link
         self._material = material
-        self._random = random
         self._log = OpeningLog()
         self._open = True
         try:
-            self._session = self._begin(state)
+            self._exchange = Exchange(link, material, state, random)
         except BaseException as error:
             self._end(error)
             raise
@@ -192,10 +175,12 @@ class EngineSession:
         """Checks the MACs of all openings so far. Raises TamperDetected, and ends the session."""
         self._usable()
         try:
-            self._check()
+            self._exchange.check(self.counters.checks, self._log, self.key.alpha)
         except BaseException as error:
             self._end(error)
             raise
+        self._log.clear()
+        self.counters.checks += 1
 
     @property
     def unchecked(self) -> int:
@@ -247,49 +232,14 @@ class EngineSession:
         self._material.close()
         self._link.close()
 
-    # -- messages --------------------------------------------------------------------------
-
-    def _begin(self, state: Path) -> bytes:
-        header = self._material.file.header
-        mine = EngineHello(
-            self.party, self._material.set_digest, header.plan.digest(), self._random(16)
-        )
-        if self.party == 0:
-            mark_begun(state, header)
-            self._link.send(mine)
-            theirs = self._hello(mine)
-        else:
-            theirs = self._hello(mine)
-            mark_begun(state, header)
-            self._link.send(mine)
-        nonces = (mine.nonce, theirs.nonce) if self.party == 0 else (theirs.nonce, mine.nonce)
-        return digest("engine session", mine.material, mine.plan, *nonces)
-
-    def _hello(self, mine: EngineHello) -> EngineHello:
-        theirs = self._receive(EngineHello)
-        for name, expected, found in (
-            ("party", 1 - mine.party, theirs.party),
-            ("material", mine.material, theirs.material),
-            ("plan", mine.plan, theirs.plan),
-        ):
-            if expected != found:
-                raise HeaderMismatch(f"engine session: the peer's {name} differs")
-        return theirs
-
-    def _receive(self, kind: type[M]) -> M:
-        message = self._link.receive()
-        if not isinstance(message, kind):
-            raise ProtocolViolation(
-                f"engine session: found a {type(message).__name__}, expected a {kind.__name__}"
-            )
-        return message
+    # -- rounds ----------------------------------------------------------------------------
 
     def _round(self, requests: tuple[Request, ...]) -> tuple[U64, ...]:
         """One round: everything that is asked for, in both directions."""
         mine, theirs = _parts(requests, self.party), _parts(requests, 1 - self.party)
         outgoing = [_data(request) for request, count in zip(requests, mine, strict=True) if count]
         sent = np.concatenate(outgoing) if len(outgoing) > 1 else (outgoing or [_NOTHING])[0]
-        received = self._exchange(_layout(requests), sent, sum(theirs))
+        received = self._exchange.swap(self.counters.rounds, _layout(requests), sent, sum(theirs))
         self.counters.rounds += 1
         self.counters.bytes += sent.nbytes + received.nbytes
         replies: list[U64] = []
@@ -308,95 +258,6 @@ class EngineSession:
             else:
                 replies.append(found)
         return tuple(replies)
-
-    def _exchange(self, layout: bytes, sent: U64, count: int) -> U64:
-        """Sends elements and receives so many, by pieces of which two are under way at most."""
-        step = PIECE_BYTES // 16
-        out = max(1, -(-len(sent) // step))
-        into = max(1, -(-count // step))
-        number = self.counters.rounds
-
-        def send(piece: int) -> None:
-            if piece < out:
-                content = sent[piece * step : (piece + 1) * step]
-                octets = content.data.cast("B") if content.size else b""
-                self._link.send(Shares(self._session, number, layout, piece, octets))
-
-        parts: list[U64] = []
-        send(0)
-        for piece in range(max(into, out)):
-            send(piece + 1)
-            if piece >= into:
-                continue
-            found = self._receive(Shares)
-            if (found.session, found.round, found.piece) != (self._session, number, piece):
-                raise ProtocolViolation(
-                    f"engine round {number}: found piece {found.piece} of round {found.round}, "
-                    f"expected piece {piece}"
-                )
-            if found.layout != layout:
-                raise HeaderMismatch(
-                    f"engine round {number}: the peer does another operation or has other public "
-                    "values"
-                )
-            content = np.frombuffer(found.elements, dtype=np.uint64).reshape(-1, 2)
-            expected = min(step, count - piece * step)
-            if len(content) != expected:
-                raise ProtocolViolation(
-                    f"engine round {number}: found {len(content)} elements, expected {expected}"
-                )
-            parts.append(content)
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-    def _check(self) -> None:
-        name = CheckName(self._session, self.counters.checks, self._log.count)
-        me, peer = self.party, 1 - self.party
-        seed, seed_nonce, sigma_nonce = self._random(32), self._random(16), self._random(16)
-        self._link.send(
-            CheckCommit(
-                name.session,
-                name.check,
-                name.openings,
-                name.seed_commitment(me, seed, seed_nonce),
-            )
-        )
-        commit = self._checked(CheckCommit, name)
-        if commit.openings != name.openings:
-            raise HeaderMismatch(
-                f"engine check {name.check}: the peer counts {commit.openings} openings, "
-                f"expected {name.openings}"
-            )
-        self._link.send(CheckSeed(name.session, name.check, seed, seed_nonce))
-        theirs = self._checked(CheckSeed, name)
-        Committed(commit.commitment, f"engine check {name.check}: the peer's seed").verify(
-            name.seed_commitment(peer, theirs.seed, theirs.nonce)
-        )
-        seeds = (seed, theirs.seed) if me == 0 else (theirs.seed, seed)
-        coin = name.coin(*seeds)
-        sigma = self._log.sigma(self.key.alpha, coin)
-        self._link.send(
-            SigmaCommit(
-                name.session, name.check, name.sigma_commitment(me, coin, sigma, sigma_nonce)
-            )
-        )
-        committed = self._checked(SigmaCommit, name)
-        self._link.send(SigmaOpen(name.session, name.check, sigma, sigma_nonce))
-        opened = self._checked(SigmaOpen, name)
-        Committed(committed.commitment, f"engine check {name.check}: the peer's sigma").verify(
-            name.sigma_commitment(peer, coin, opened.sigma, opened.nonce)
-        )
-        verify_sum(sigma, opened.sigma, name.check)
-        self._log.clear()
-        self.counters.checks += 1
-
-    def _checked(self, kind: type[M], name: CheckName) -> M:
-        message = self._receive(kind)
-        found = (getattr(message, "session", b""), getattr(message, "check", -1))
-        if found != (name.session, name.check):
-            raise ProtocolViolation(
-                f"engine check {name.check}: found a message of check {found[1]}"
-            )
-        return message
 
 
 _NOTHING: U64 = np.empty((0, 2), dtype=np.uint64)
