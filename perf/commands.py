@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
+from perf.conditions import SINGLE_CAMERAS, Conditions
 from perf.history import HISTORY, append, read
-from perf.online import Conditions
 from perf.report import Figure, emit, show, show_rows
 from shared.atomicfile import PUBLIC, write_atomic
 from shared.errors import EXIT_OK, EXIT_UNEXPECTED, InputError
@@ -101,16 +101,23 @@ def _progress(text: str) -> None:
 @click.command("online")
 @_conditions()
 @click.option("--cold", is_flag=True, help="Also with material that only the disk holds.")
-def online_command(wanted: Conditions, output: Output, cold: bool) -> int:
+@click.option(
+    "--cameras",
+    default=SINGLE_CAMERAS,
+    show_default=True,
+    type=click.IntRange(1, 5_000),
+    help="Cameras that send one face a message.",
+)
+def online_command(wanted: Conditions, output: Output, cold: bool, cameras: int) -> int:
     """Faces per second: prepared before, one face a message, and prepare included."""
     from perf.online import online
 
-    figures, result = online(wanted, _progress, cold=cold)
+    figures, result = online(wanted, _progress, cold=cold, cameras=cameras)
     return _finish("online", wanted, figures, result, output, _CACHED)
 
 
 @click.command("latency")
-@_conditions(faces=5_000, faces_per_message=1, runs=1)
+@_conditions(faces=10_000, faces_per_message=1, runs=1)
 def latency_command(wanted: Conditions, output: Output) -> int:
     """One face after the other: from the camera's send to both parties' event lines."""
     from perf.online import latency

@@ -15,8 +15,8 @@ from dealer.estimate import disk_bytes_per_second
 from dealer.job import cores
 from dealer.mint import SetSeeds, mint_slots
 from dealer.setfiles import MintBuffers
+from perf.conditions import Conditions, Progress, runs_in_time
 from perf.measure import Measured, measure
-from perf.online import Conditions, Progress
 from perf.report import Figure, machine, summary
 from perf.workload import random_workload
 from shared.materialfile import octets, thread_buffer
@@ -41,7 +41,7 @@ def dealer(wanted: Conditions, progress: Progress) -> tuple[list[Figure], dict[s
     memory: list[float] = []
     disk_speed: list[float] = []
     runs: list[Measured] = []
-    for run in range(wanted.runs):
+    for run in runs_in_time(wanted.runs, progress):
         progress(f"run {run + 1} of {wanted.runs}: into memory, on one core")
         memory.append(wanted.faces / mint_into_memory(work.params, wanted.faces))
         with tempfile.TemporaryDirectory(prefix="twokey-perf-") as folder:
@@ -62,7 +62,7 @@ def dealer(wanted: Conditions, progress: Progress) -> tuple[list[Figure], dict[s
         "cores": cores(),
         "material_bytes_per_face": material,
         "mismatches": sum(m.mismatches for m in runs),
-        "conditions": wanted.as_map(),
+        "conditions": replace(wanted, runs=len(runs)).as_map(),
         "machine": machine(),
     }
     return figures, result

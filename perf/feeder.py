@@ -113,6 +113,7 @@ class Feeder:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._context = zmq.Context()
+        self._context.set(zmq.MAX_SOCKETS, 2 * len(plan.cameras) + 8)
         self._poller = zmq.Poller()
         self._of_socket: dict[zmq.Socket[bytes], tuple[_Camera, int]] = {}
         self.bytes_sent = 0

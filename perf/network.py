@@ -7,8 +7,8 @@ from statistics import median
 
 import numpy as np
 
+from perf.conditions import Conditions, Progress, sustained_ahead
 from perf.measure import Distance, Measured, Setting, measure
-from perf.online import Conditions, Progress, sustained_ahead
 from perf.report import machine
 from perf.workload import random_workload
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from perf.conditions import Conditions, Progress
 from perf.measure import Measured, measure
-from perf.online import Conditions, Progress
 from perf.report import Figure, machine, summary
 from perf.workload import random_workload
 

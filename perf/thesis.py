@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from perf.conditions import Conditions, Progress, sustained_ahead
 from perf.measure import measure
-from perf.online import Conditions, Progress, sustained_ahead
 from perf.report import machine
 from perf.workload import random_workload
 

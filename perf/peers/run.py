@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import orjson
 
+from perf.conditions import Conditions, Progress
 from perf.measure import measure
-from perf.online import Conditions, Progress
 from perf.replay import Workload
 from perf.report import machine
 from perf.workload import random_workload
