@@ -68,7 +68,7 @@ class LeadSession(WindowSession):
         self._nonce = self.outbox.random(16)
         self._next_hello = 0.0
         self._next_number = 0
-        self._proposal: PlaceTable | None = None
+        self._proposals: OrderedDict[int, PlaceTable] = OrderedDict()
         self._proposal_due = 0.0
         self._epoch = 0
         self._checks: OrderedDict[int, _Check] = OrderedDict()
@@ -103,7 +103,7 @@ class LeadSession(WindowSession):
         for batch in self._batches.values():
             if moment.seconds > batch.deadline:
                 raise PeerVanished(f"batch {batch.state.header.batch}: no answer in time")
-        if self._proposal is not None and moment.seconds > self._proposal_due:
+        if self._proposals and moment.seconds > self._proposal_due:
             raise PeerVanished("P1 agreed to no place map in time")
         if not self.draining:
             self._start_checks(moment)
@@ -156,17 +156,18 @@ class LeadSession(WindowSession):
             return
         entries, placeless = propose(self.params, self.bound, self.entries, self.peer_approved)
         self._announce_placeless(placeless)
-        base = self._proposal or self.table
+        base = next(reversed(self._proposals.values()), self.table)
         if base.epoch and {p: e.digest for p, e in entries.items()} == {
             p: e.digest for p, e in base.entries.items()
         }:
             return
         self._epoch += 1
-        self._proposal = PlaceTable(self.params, self.spec.name, self._epoch, entries)
+        proposal = PlaceTable(self.params, self.spec.name, self._epoch, entries)
+        self._proposals[self._epoch] = proposal
         self._proposal_due = moment.seconds + self.limits.confirm_deadline
-        self.bind(self._proposal)
+        self.bind(proposal)
         self.bound.update({p: e.digest for p, e in entries.items()})
-        self.send(PlaceMap(self.session, self._epoch, self._proposal.bindings()))
+        self.send(PlaceMap(self.session, self._epoch, proposal.bindings()))
 
     def recover(self, moment: Moment) -> None:
         """Faces whose last confirmation was awaited when the process ended are unresolved."""
@@ -185,7 +186,7 @@ class LeadSession(WindowSession):
         self._checks.clear()
         self._batches.clear()
         self._queue.clear()
-        self._proposal = None
+        self._proposals.clear()
         self._nonce = self.outbox.random(16)
         self._next_hello = moment.seconds + HELLO_SECONDS
         return in_flight
@@ -244,12 +245,15 @@ class LeadSession(WindowSession):
             )
 
     def _agreed(self, message: PlaceMapAgreed) -> None:
-        proposal = self._proposal
-        if proposal is None or message.epoch != proposal.epoch:
-            return  # an older proposal, overtaken by ours
+        proposal = self._proposals.get(message.epoch)
+        if proposal is None:
+            raise ProtocolViolation(f"place map: found agreement to epoch {message.epoch}")
         if message.place_map != proposal.digest():
             raise HeaderMismatch("the peer's place map differs from the proposed one")
-        self._proposal = None
+        while self._proposals:  # older ones crossed what P1 said of its watchlist
+            epoch, _ = self._proposals.popitem(last=False)
+            if epoch == message.epoch:
+                break
         self.adopt(proposal)
         self._queue.try_again()
         self._wanting = {set_id for set_id in self.sets if self.shared(set_id)}

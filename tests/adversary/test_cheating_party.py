@@ -542,11 +542,12 @@ def test_a_place_stays_with_its_entry(name: str) -> None:
 def test_a_flood_of_place_maps_is_refused() -> None:
     with attack("P0 proposes without end"), Pair(ground(), watchlist()) as pair:
         assert pair.run(3, pair.prepared)
-        session = pair.p0.session
-        whole = session.table.bindings()
+        session = pair.p0.session.session or b""
+        whole = pair.p0.session.table.bindings()
         for epoch in range(100, 140):
             part = tuple(b for i, b in enumerate(whole) if epoch >> i & 1)
-            say(pair, 0, PlaceMap(session.session or b"", epoch, part))
+            pair.wire[0].append(PARTY_CODEC.encode(PlaceMap(session, epoch, part)))
+        pair.pump()
         agreed = pair.p1.session._tables  # type: ignore[attr-defined]
         assert len(agreed) <= 16
 

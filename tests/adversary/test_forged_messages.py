@@ -72,7 +72,7 @@ VERDICTS: dict[str, set[str]] = {
     "PlaceMap.epoch": {"refused", "nothing"},
     "PlaceMap.bindings": {"refused", "nothing"},
     "PlaceMapAgreed.session": {"nothing"},
-    "PlaceMapAgreed.epoch": {"nothing"},
+    "PlaceMapAgreed.epoch": {"refused"},
     "PlaceMapAgreed.place_map": {"refused"},
     "Prep0.session": {"burned"},
     "Prep0.check": {"refused", "vanished"},

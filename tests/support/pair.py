@@ -127,9 +127,14 @@ class Side:
             self.outbox,
             1 << 20,
         )
-        self.session: WindowSession = opener.open(
-            self.ground.files(self.party), self.entries, moment
-        )
+        try:
+            self.session: WindowSession = opener.open(
+                self.ground.files(self.party), self.entries, moment
+            )
+        except TwokeyError:
+            self.journal.close()
+            self.events.close()
+            raise
 
     def close(self) -> None:
         """The process is gone; what it has not written is lost."""
