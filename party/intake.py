@@ -161,6 +161,10 @@ def parse_faces(message: Faces, frames: list[Buffer], owner: PartySet, now: floa
             raise HeaderMismatch(f"faces: found {what} {found:.40}, expected {expected:.40}")
     times = np.frombuffer(message.times, dtype="<u8")
     masked = np.frombuffer(message.masked, dtype="<u4")
+    if len(times) > _ONE_MESSAGE:
+        raise FormatError(
+            f"faces: found {len(times)} in one message, expected at most {_ONE_MESSAGE}"
+        )
     if len(times) == 0 or masked.size != len(times) * params.coordinates:
         raise FormatError(
             f"faces: found {len(times)} times and {masked.size} masked values, expected "

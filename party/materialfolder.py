@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from shared.atomicfile import storage_error
 from shared.errors import TwokeyError
 from shared.materialheader import Header, read_header
 from shared.windowkeys import Window
@@ -85,3 +86,13 @@ class MaterialFolder:
     def windows(self) -> list[Window]:
         """The windows that there is acceptable material of, as far as is known."""
         return [found.header.window for _, found in self._known.values() if found is not None]
+
+
+def remove(path: Path) -> bool:
+    """Removes a file of a window that is over; False, and a record in the log, when it stays."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        log.error("%s", storage_error(error, "material file", path))
+        return False
+    return True

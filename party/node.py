@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,10 +22,10 @@ from party.events import EventStore
 from party.health import Demands, Health, lacks_successor
 from party.journal import PartyJournal
 from party.latency import LatencyCounts
-from party.materialfolder import FoundFile, MaterialFolder
+from party.materialfolder import FoundFile, MaterialFolder, remove
 from party.outbox import Limits, Outbox
 from party.places import Entry
-from party.session import Moment, WindowSession
+from party.session import Moment, WindowSession, printable
 from party.status import STATUS_FILE
 from party.upkeep import Upkeep
 from party.warmup import warm_up
@@ -38,6 +39,7 @@ from shared.errors import (
     ResourceError,
     StaleMessage,
     TwokeyError,
+    WindowClosed,
 )
 from shared.messages import (
     CAMERA_CODEC,
@@ -71,7 +73,9 @@ _ROUND_CAMERA = 64
 _SECOND = 1.0
 _KEY_CHECK_SECONDS = 60.0
 _ACK_SECONDS = 0.02
+_ACK_OUTCOMES = 10_000  # in one message, which a camera takes up to a MiB
 _MAX_MESSAGE = 80 << 20
+_MAX_CAMERA_FRAME = 17 << 20  # the most faces of the most coordinates
 _CAMERA_QUEUE = 1_000
 _PEER_QUEUE = 100_000
 _UNKNOWN = bytes(32)
@@ -123,6 +127,7 @@ class PartyNode:
         self._acks = _Acks()
         self._next_second = 0.0
         self._next_key_check = 0.0
+        self._next_malformed = 0.0
         self._fatal: TwokeyError | None = None
         self._audit_head = audit.EMPTY
         self._told_missing: set[str] = set()
@@ -187,7 +192,7 @@ class PartyNode:
             self._cameras,
             domain="cameras",
             queue=_CAMERA_QUEUE,
-            max_message=_MAX_MESSAGE,
+            max_message=_MAX_CAMERA_FRAME,
             handover=True,
         )
         self._peer_end: Listener | Connection
@@ -286,11 +291,17 @@ class PartyNode:
             try:
                 message = PARTY_CODEC.decode(frames)
             except TwokeyError as error:
-                log.error("from the peer: %s", error)
-                self._answer_peer(Refused(_UNKNOWN, type(error).__name__, str(error)[:300]))
+                self._malformed(error, now())
                 continue
             self._route_peer(message, now())
         return True
+
+    def _malformed(self, error: TwokeyError, moment: Moment) -> None:
+        """Once a second at most: else two versions would answer each other's answers for ever."""
+        if moment.seconds >= self._next_malformed:
+            self._next_malformed = moment.seconds + _SECOND
+            log.error("from the peer: %s", error)
+            self._answer_peer(Refused(_UNKNOWN, type(error).__name__, printable(str(error))))
 
     def _peer_frames(self) -> list[Buffer] | None:
         end = self._peer_end
@@ -314,7 +325,7 @@ class PartyNode:
                 self._flush_peer()
                 return
         if isinstance(message, Refused):
-            if message.error == HeaderMismatch.__name__:
+            if message.session == _UNKNOWN and message.error == HeaderMismatch.__name__:
                 self._mismatched(HeaderMismatch(f"the peer refuses: {message.detail}"))
             elif message.error != self._told_refusal:  # a Hello is refused twice a second
                 self._told_refusal = message.error
@@ -347,8 +358,8 @@ class PartyNode:
                 self._from_camera(camera, message, received.frames)
             except TwokeyError as error:
                 log.warning("camera %s: %s", camera.name, error)
-                refusal = CameraRefused(window, camera.name, type(error).__name__, str(error)[:300])
-                self._to_camera(camera.name, refusal)
+                kind, detail = type(error).__name__, printable(str(error))
+                self._to_camera(camera.name, CameraRefused(window, camera.name, kind, detail))
         return True
 
     def _from_camera(self, camera: _Camera, message: CameraMessage, frames: list[Buffer]) -> None:
@@ -391,7 +402,9 @@ class PartyNode:
             self.events.sync()
             for (window, camera, mint_id), acks in self._acks.waiting.items():
                 outcomes = tuple(outcome for ack in acks for outcome in ack.outcomes)
-                self._to_camera(camera, FaceAck(window, camera, mint_id, outcomes))
+                for first in range(0, len(outcomes), _ACK_OUTCOMES):
+                    part = outcomes[first : first + _ACK_OUTCOMES]
+                    self._to_camera(camera, FaceAck(window, camera, mint_id, part))
             self._acks.waiting.clear()
 
     def _flush_peer(self) -> None:
@@ -448,6 +461,8 @@ class PartyNode:
                 session = self._opener.open(usable, entries, moment)
             except TwokeyError as error:
                 self._material.refuse(usable)
+                if isinstance(error, WindowClosed):  # by a process that did not come to this
+                    self._opener.end(window, usable)
                 log.error("window %s: %s", window, error)
                 self.events.announce("window refused", f"{window}: {error}")
                 if not self._sessions:
@@ -506,8 +521,10 @@ class PartyNode:
         """
         if found.header.window.end_ms + self._grace_ms() >= moment.wall_ms:
             return False
-        found.path.unlink(missing_ok=True)
-        log.info("%s: its window has ended, it is removed", found.path)
+        if remove(found.path):
+            log.info("%s: its window has ended, it is removed", found.path)
+        else:
+            self._material.refuse([found])
         return True
 
     def _grace_ms(self) -> float:
@@ -515,16 +532,18 @@ class PartyNode:
         return (self.limits.clock_tolerance + self.limits.confirm_deadline) * 1000
 
     def _reload_watchlist(self, moment: Moment) -> None:
+        sessions = self._sessions.values()
         try:
-            changed = self._people.changed()
-            if not changed:
-                return
-            for session in self._sessions.values():
-                session.set_watchlist(self._people.entries(session.params), moment)
-            log.info("the watchlist has %d entries now", self._people.size)
-            self.events.note(audit.WATCHLIST, self._people.describe())
+            changed = self._people.changed([session.params for session in sessions])
         except TwokeyError as error:
             log.error("watchlist: %s; the former one stays in force", error)
+            return
+        if not changed:
+            return
+        for session in sessions:
+            session.set_watchlist(self._people.entries(session.params), moment)
+        log.info("the watchlist has %d entries now", self._people.size)
+        self.events.note(audit.WATCHLIST, self._people.describe())
 
     def _write_status(self, moment: Moment, state: str) -> None:
         total = sum(s.matched_faces for s in self._sessions.values())
@@ -594,13 +613,19 @@ class _WatchedList:
         """The entries for a window of these parameters."""
         return self._list.entries(params)
 
-    def changed(self) -> bool:
-        """Reads the file again if it is another one now. Raises InputError and its kin."""
+    def changed(self, wanted: Iterable[Parameters]) -> bool:
+        """Reads the file again if it is another one now; it must fit all windows that are open.
+
+        Raises InputError and its kin; then the former list stays.
+        """
         stamp = self._look()
         if stamp == self._stamp:
             return False
         self._stamp = stamp
-        self._list = watchlist.load(self._path)
+        found = watchlist.load(self._path)
+        for params in wanted:
+            found.entries(params)
+        self._list = found
         return True
 
     def _look(self) -> tuple[int, int, int]:

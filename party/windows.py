@@ -13,7 +13,7 @@ from party.follow import FollowSession
 from party.journal import PartyJournal
 from party.lead import LeadSession
 from party.material import PartySet
-from party.materialfolder import FoundFile
+from party.materialfolder import FoundFile, remove
 from party.outbox import Limits, Outbox
 from party.places import Entry
 from party.session import Moment, WindowSession, WindowSpec
@@ -82,6 +82,8 @@ class Opener:
                 )
                 name = file.header.set_name()
                 sets.append(PartySet(name, spec.params, self.party, file, buffers))
+                if _spec(file.header) != spec:  # what was found first, nobody had verified
+                    raise HeaderMismatch(f"{found.path}: was replaced while it was opened")
             self.journal.register_sets([SetInfo(held.name, held.slots) for held in sets])
             self._restore(sets)
             kind = LeadSession if self.party == 0 else FollowSession
@@ -105,7 +107,7 @@ class Opener:
         """After a window: its key is destroyed, so that recorded files stay closed."""
         destroy_window_key(self.state, window)
         for found in files:
-            found.path.unlink(missing_ok=True)
+            remove(found.path)
 
 
 def check_threshold(agreed: float | None, params: Parameters) -> None:

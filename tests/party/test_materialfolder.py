@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from party.materialfolder import MaterialFolder
+from party.materialfolder import MaterialFolder, remove
 from shared.errors import FormatError
 from tests.support.minted import minted, parameters
 
@@ -64,3 +64,11 @@ def test_a_refused_file_is_not_offered_again_as_it_is(tmp_path: Path, whole: Pat
     path.unlink()
     assert folder.scan() == ({}, None)
     assert folder.windows() == []
+
+
+def test_what_cannot_be_removed_is_a_line_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert remove(tmp_path / "gone.tkm")
+    assert not remove(tmp_path)
+    assert "material file" in caplog.text

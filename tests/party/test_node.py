@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from party.config import PartyConfig
+from party.materialfolder import FoundFile
 from party.node import PartyNode
 from party.session import Moment
+from party.watchlist import Person
 from perf.deployment import Deployment, deploy
 from shared import config
+from shared.errors import FormatError, HeaderMismatch, WindowClosed
+from shared.messages import CameraMessage, FaceAck, Outcome, Refused
 from shared.windowkeys import Window, private_path, publish_window_key
 from tests.material_support import SMALL
 
@@ -25,10 +31,14 @@ def made(tmp_path: Path) -> Deployment:
     return found
 
 
+def start(made: Deployment) -> PartyNode:
+    folder = made.root / "p0"
+    return PartyNode(folder, config.load(PartyConfig, folder / "party.toml"))
+
+
 @pytest.fixture
 def node(made: Deployment) -> Iterator[PartyNode]:
-    folder = made.root / "p0"
-    opened = PartyNode(folder, config.load(PartyConfig, folder / "party.toml"))
+    opened = start(made)
     try:
         yield opened
     finally:
@@ -77,3 +87,71 @@ def test_a_key_that_others_may_read_is_told_and_ends_nothing(
     node._every_second(after(made, 3600))
     assert "expected 0600" in caplog.text
     assert node._fatal is None
+
+
+def test_a_window_closed_by_a_process_that_was_killed_then_loses_key_and_material(
+    made: Deployment,
+) -> None:
+    state, file = made.folder("p0").state, made.root / "p0" / "material" / f"{CAMERA}.tkm"
+    first = start(made)
+    first._every_second(after(made, -60))
+    first._sessions[made.window.id].close("a failed check", after(made, -60))
+    first.close()
+    assert file.exists()
+    second = start(made)
+    second._every_second(after(made, -50))
+    second.close()
+    assert isinstance(second._fatal, WindowClosed)
+    assert not file.exists()
+    assert not private_path(state, made.window.id).exists()
+
+
+def test_a_file_that_was_replaced_between_its_two_readings_is_refused(
+    made: Deployment, node: PartyNode
+) -> None:
+    (found,) = node._material.scan()[0][made.window.id]
+    other = replace(found.header.window, end_ms=found.header.window.end_ms + 10**9)
+    stale = FoundFile(found.path, replace(found.header, window=other))
+    with pytest.raises(HeaderMismatch, match="was replaced"):
+        node._opener.open([stale], (), after(made, -60))
+
+
+def test_a_watchlist_that_does_not_fit_changes_nothing(
+    made: Deployment, node: PartyNode, caplog: pytest.LogCaptureFixture
+) -> None:
+    made.write_watchlist([Person.of("ada", np.full(SMALL.dim, 0.01))])
+    node._every_second(after(made, -60))
+    before = node._sessions[made.window.id].entries
+    assert [entry.name for entry in before] == ["ada"]
+    made.write_watchlist([Person.of("bob", np.full(SMALL.dim, 100.0))])
+    node._every_second(after(made, -59))
+    assert "the former one stays in force" in caplog.text
+    assert node._sessions[made.window.id].entries == before
+    assert [entry.name for entry in node._people.entries(SMALL)] == ["ada"]
+
+
+def test_only_a_refused_hello_can_end_the_process(made: Deployment, node: PartyNode) -> None:
+    moment = after(made, -60)
+    node._every_second(moment)
+    node._route_peer(Refused(b"an ended session ".ljust(32), "HeaderMismatch", "late"), moment)
+    assert node._fatal is None
+    node._route_peer(Refused(bytes(32), "HeaderMismatch", "other parameters"), moment)
+    assert isinstance(node._fatal, HeaderMismatch)
+
+
+def test_what_does_not_decode_is_answered_once_a_second(node: PartyNode) -> None:
+    for seconds in (10.0, 10.5, 10.9, 11.0, 11.5):
+        node._malformed(FormatError("message: a line\nbreak"), Moment(seconds, 0))
+    assert node.wire.messages_sent["other"] == 2
+
+
+def test_many_outcomes_travel_in_messages_that_a_camera_takes(
+    made: Deployment, node: PartyNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[CameraMessage] = []
+    monkeypatch.setattr(node, "_to_camera", lambda _name, message: sent.append(message))
+    for slot in range(25_000):
+        ack = FaceAck(made.window.id, CAMERA, bytes(16), (Outcome(slot, 1, 1),))
+        node.outbox.cameras.append((CAMERA, ack))
+    node._flush(after(made, -60), force=True)
+    assert [len(m.outcomes) for m in sent if isinstance(m, FaceAck)] == [10_000, 10_000, 5_000]

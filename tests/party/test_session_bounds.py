@@ -10,8 +10,8 @@ from party import follow
 from party.journal import SlotState
 from party.outbox import Limits
 from party.places import accept
-from shared.errors import SlotReused
-from shared.messages import Binding, Burned, Confirm1, PartyMessage, Run
+from shared.errors import FormatError, SlotReused
+from shared.messages import CAMERA_CODEC, Binding, Burned, Confirm1, Faces, PartyMessage, Run
 from tests.party.test_watchlist_changes import change, live
 from tests.support.pair import LIMITS, Frames, Pair
 from tests.support.scenes import NEAR_ADA, PARAMS, STRANGER, ground, watchlist
@@ -98,3 +98,21 @@ def test_a_map_that_gives_a_new_entry_two_places_is_refused() -> None:
     (ada,) = watchlist("ada")
     with pytest.raises(SlotReused, match="another place"):
         accept(PARAMS, {}, [ada], [Binding(0, ada.digest), Binding(1, ada.digest)])
+
+
+def test_a_message_of_too_many_faces_is_refused() -> None:
+    with Pair(ground(), watchlist()) as pair:
+        name = pair.cameras["north"].file.name
+        message = Faces(
+            name.mint_id,
+            PARAMS.digest(),
+            name.window,
+            name.camera,
+            0,
+            bytes(8 * 1025),
+            bytes(4 * 1025 * PARAMS.coordinates),
+        )
+        pair.p0.from_camera(CAMERA_CODEC.encode(message), pair.moment)
+        (error,) = pair.p0.camera_errors
+        assert isinstance(error, FormatError)
+        assert "found 1025 in one message" in str(error)
