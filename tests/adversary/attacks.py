@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 from shared.codec import Frame
-from shared.messages import PartyMessage
+from shared.messages import CameraMessage, PartyMessage
 
+M = TypeVar("M", bound=PartyMessage | CameraMessage)
 TALLY: Final[dict[str, int]] = {"tried": 0, "caught": 0}
 
 
@@ -25,15 +26,15 @@ def attack(name: str) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Forgery:
+class Forgery(Generic[M]):
     """One message changed in one field. name: type, field and change."""
 
     name: str
     field: str
-    message: PartyMessage
+    message: M
 
 
-def forgeries(message: PartyMessage) -> Iterator[Forgery]:
+def forgeries(message: M) -> Iterator[Forgery[M]]:
     """Every change of every field; a field added to a message is covered by itself."""
     kind = type(message)
     hints = get_type_hints(kind, include_extras=True)

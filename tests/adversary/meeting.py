@@ -72,12 +72,12 @@ def meet(pair: Pair) -> None:
     pair.run(1.2)  # signs of life
 
 
-def aftermath(pair: Pair) -> None:
+def aftermath(pair: Pair, rounds: int = 1) -> None:
     """The attack is over: whoever goes on has every face's end, and may match new ones."""
     if not any(side.session.closed for side in pair.sides):
         pair.run(20, lambda: pair.ended() and all(s.session.session for s in pair.sides))
         pair.run(1)
-        for _ in range(2):
+        for _ in range(rounds):
             for camera in pair.cameras.values():
                 camera.send([STRANGER])
             pair.run(10, pair.ended)

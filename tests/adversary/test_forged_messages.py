@@ -181,7 +181,7 @@ def verdict(pair: Pair, victim: Side) -> str:
     return "nothing" if given_up else "burned"
 
 
-def strike(sender: int, forgery: Forgery, number: int = 0) -> None:
+def strike(sender: int, forgery: Forgery[PartyMessage], number: int = 0) -> None:
     """One attack, from the beginning to its end."""
 
     def forge(message: PartyMessage) -> Iterable[PartyMessage]:
@@ -195,7 +195,7 @@ def strike(sender: int, forgery: Forgery, number: int = 0) -> None:
             meet_again(pair)
         if isinstance(forgery.message, Approved | Hello):
             pair.run(7)  # until a difference of the watchlists is announced
-        aftermath(pair)
+        aftermath(pair, 2 if kind is Held else 1)  # the first face may be one that P1 lied about
         assert attacker.struck is not None
         judge(pair, sender, forgery, attacker.struck)
 
@@ -208,7 +208,7 @@ def meet_again(pair: Pair) -> None:
     pair.run(1)
 
 
-def judge(pair: Pair, sender: int, forgery: Forgery, struck: PartyMessage) -> None:
+def judge(pair: Pair, sender: int, forgery: Forgery[PartyMessage], struck: PartyMessage) -> None:
     """What must hold after an attack."""
     victim = pair.sides[1 - sender]
     kind = type(struck)
@@ -225,7 +225,9 @@ def judge(pair: Pair, sender: int, forgery: Forgery, struck: PartyMessage) -> No
         assert states(victim, attacked_runs(pair, struck)) <= lost
 
 
-def chosen(sender: int, kind: type[PartyMessage], number: int = 0) -> Iterator[Forgery]:
+def chosen(
+    sender: int, kind: type[PartyMessage], number: int = 0
+) -> Iterator[Forgery[PartyMessage]]:
     """All forgeries of the n-th message of this kind."""
     yield from forgeries(recorded()[(sender, kind)][number])
 
