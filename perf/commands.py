@@ -138,7 +138,7 @@ def dealer_command(wanted: Conditions, output: Output) -> int:
 
 
 @click.command("scale")
-@_conditions(faces=6_000, runs=1)
+@_conditions(faces=4_000, runs=1)
 def scale_command(wanted: Conditions, output: Output) -> int:
     """Faces a second against entries, coordinates, faces and threads."""
     from perf.scale import scale

@@ -14,8 +14,8 @@ ENTRIES = (15, 1_000, 10_000)
 DIMS = (512,)
 FACES = (500, 2_000)
 THREADS = (2,)
-# Material grows with the comparisons: so many slots and places at most, some 8 GB.
-_COMPARISONS = 6_000_000
+# Material grows with the comparisons: so many slots and places at most, some 5 GB.
+_COMPARISONS = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
