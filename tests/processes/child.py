@@ -6,6 +6,8 @@ the real programs, with calls added around some of their methods:
 
 TWOKEY_STOP_AT=POINT[:N]: SIGKILL to itself at the N-th time that this point is reached.
 TWOKEY_RECORD=FILE: every message is appended before it is sent, as msgpack [to, frames].
+TWOKEY_LOG_LEVEL=LEVEL: of the log records; warning when not given.
+TWOKEY_FORGE=MESSAGE: a bit of the last frame of each such message to the peer is flipped.
 TWOKEY_CLOCK_AHEAD=SECONDS: the party's clock is this much ahead of the machine's.
 """
 
@@ -39,9 +41,12 @@ from party.node import PartyNode
 from party.session import Moment
 from shared import config, logs
 from shared.cli import run
+from shared.messages import CAMERA_CODEC, PARTY_CODEC
 
 STOP_AT = "TWOKEY_STOP_AT"
 RECORD = "TWOKEY_RECORD"
+FORGE = "TWOKEY_FORGE"
+LEVEL = "TWOKEY_LOG_LEVEL"
 CLOCK_AHEAD = "TWOKEY_CLOCK_AHEAD"
 ENOUGH = "enough"  # a file of this name beside the faces ends them
 _LEAVES = 0.03  # seconds for what was sent to leave the process before it dies
@@ -133,8 +138,6 @@ class Stop:
 
 def party(stop: Stop, config_path: str) -> object:
     """`twokey-party run` with the points of a party."""
-    from shared.messages import CAMERA_CODEC, PARTY_CODEC
-
     for owner, methods in PARTY_POINTS:
         for method in methods:
             stop.around(owner, method, f"{owner.__name__}.{method}")
@@ -151,9 +154,27 @@ def party(stop: Stop, config_path: str) -> object:
     if ahead:
         true_now = node.now
         node.now = lambda: Moment(true_now().seconds, true_now().wall_ms + ahead)
+    if forged := os.environ.get(FORGE):
+        _forge(forged)
     stop.around_sending(PartyNode, "_answer_peer", to_peer)
     stop.around_sending(PartyNode, "_to_camera", to_camera)
-    return party_cli(["--log-level", "warning", "run", "-c", config_path], standalone_mode=False)
+    level = os.environ.get(LEVEL, "warning")
+    return party_cli(["--log-level", level, "run", "-c", config_path], standalone_mode=False)
+
+
+def _forge(kind: str) -> None:
+    """The party lies in every message of this kind."""
+    honest = PARTY_CODEC.encode
+
+    def encode(message: Any) -> list[Any]:
+        frames = honest(message)
+        if type(message).__name__ == kind:
+            last = bytearray(frames[-1])
+            last[0] ^= 1
+            frames[-1] = bytes(last)
+        return frames
+
+    PARTY_CODEC.encode = encode  # type: ignore[method-assign]
 
 
 def camera(stop: Stop, config_path: str, faces_path: str, size: int, pause: float) -> None:
@@ -169,7 +190,7 @@ def camera(stop: Stop, config_path: str, faces_path: str, size: int, pause: floa
         return f"p{link.party}", f"Faces to P{link.party}", [bytes(frame) for frame in frames]
 
     stop.around_sending(CameraAgent, "_send", to_party)
-    logs.configure("warning")
+    logs.configure(os.environ.get(LEVEL, "warning"))
     faces = np.load(faces_path, allow_pickle=False)
     enough = Path(faces_path).with_name(ENOUGH)
     settings = config.load(CameraConfig, Path(config_path))

@@ -28,6 +28,7 @@ from shared.params import Parameters
 from shared.windowkeys import Window, publish_window_key
 from tests.processes.checker import Verdict
 from tests.processes.world import CAMERA, PARAMS, PARTIES, ROOT, World, make_world
+from tests.vision_support import NEEDS_VISION
 
 _LOG_LINE = re.compile(r"\d{4}-\d\d-\d\dT\S+ (debug|info|warning|error|critical) ")
 
@@ -131,6 +132,21 @@ def test_a_watchlist_that_is_broken_or_of_another_model_is_refused(world: World)
     save(other, Watchlist("facenet-vggface2", PARAMS.dim, ()))
     with changed(path, other.read_bytes()):
         refused(EXIT_INPUT, run_party(world, 0), "facenet-vggface2", "dlib-resnet-v1")
+
+
+@NEEDS_VISION[0]
+@NEEDS_VISION[1]
+def test_a_photo_without_a_face_is_enrolled_by_nobody(tmp_path: Path) -> None:
+    import cv2
+
+    photo = tmp_path / "wall.png"
+    assert cv2.imwrite(str(photo), np.full((240, 320, 3), 128, dtype=np.uint8))
+    path = tmp_path / "watchlist.jsonl"
+    save(path, Watchlist("dlib-resnet-v1", 128, ()))
+    before = path.read_bytes()
+    arguments = ("party", "enroll", photo, "--name", "nobody", "--watchlist", path)
+    refused(EXIT_INPUT, command(*arguments, seconds=120), "wall.png", "no face")
+    assert path.read_bytes() == before
 
 
 # -- keys ----------------------------------------------------------------------------------
