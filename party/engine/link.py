@@ -6,6 +6,7 @@ P1 listens, P0 connects, as in the matching.
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -118,8 +119,12 @@ def connect(
     own: CurvePair, peer: bytes, endpoint: str, *, deadline: float = DEADLINE_SECONDS
 ) -> SocketLink:
     """P0's end. peer: P1's CURVE key. deadline: seconds for each message. Raises ConfigError."""
-    transport = Transport(own)
-    end = transport.connect(endpoint, peer, identity=b"p0", queue=_QUEUE, max_message=MESSAGE_LIMIT)
+    with ExitStack() as cleanup:
+        transport = cleanup.enter_context(Transport(own))
+        end = transport.connect(
+            endpoint, peer, identity=b"p0", queue=_QUEUE, max_message=MESSAGE_LIMIT
+        )
+        cleanup.pop_all()
     return SocketLink(transport, end, peer, deadline)
 
 
@@ -127,10 +132,12 @@ def listen(
     own: CurvePair, peer: bytes, endpoint: str, *, deadline: float = DEADLINE_SECONDS
 ) -> SocketLink:
     """P1's end. peer: P0's CURVE key, the only one admitted. Raises ResourceError."""
-    transport = Transport(own)
-    end = transport.listen(
-        endpoint, [peer], domain="engine", queue=_QUEUE, max_message=MESSAGE_LIMIT
-    )
+    with ExitStack() as cleanup:
+        transport = cleanup.enter_context(Transport(own))
+        end = transport.listen(
+            endpoint, [peer], domain="engine", queue=_QUEUE, max_message=MESSAGE_LIMIT
+        )
+        cleanup.pop_all()
     return SocketLink(transport, end, peer, deadline)
 
 

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from party.engine import EngineSession, is_negative, less_than, multiply
+from party.engine import EngineSession, SharedArray, is_negative, less_than, multiply
+from party.engine.arrays import MacKey
 from party.engine.material import Material
 from shared.engine_messages import (
     CheckCommit,
@@ -150,6 +151,35 @@ def test_a_peer_that_falls_silent_is_named_and_the_session_is_over(
     assert isinstance(other, Exception)
 
 
+@pytest.mark.parametrize("change", [lambda e: e[:-16], lambda e: e + bytes(16), lambda e: b""])
+def test_too_few_or_too_many_elements_end_the_session(
+    stage: Stage, change: Callable[[bytes], bytes]
+) -> None:
+    def cut(message: Shares) -> Shares:
+        return dataclasses.replace(message, elements=change(bytes(message.elements)))
+
+    honest, _ = attack(stage, 1, nth(Shares, 1, cut))
+    assert isinstance(honest, ProtocolViolation)
+    assert "elements, expected 6" in str(honest)
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_a_peer_that_counts_other_openings_is_named(stage: Stage, number: int) -> None:
+    def more(message: CheckCommit) -> CheckCommit:
+        return dataclasses.replace(message, openings=message.openings + 1)
+
+    honest, _ = attack(stage, 1, nth(CheckCommit, number, more))
+    assert isinstance(honest, HeaderMismatch)
+
+
+def test_a_message_out_of_turn_ends_the_session(stage: Stage) -> None:
+    honest, _ = attack(
+        stage, 1, nth(Shares, 1, lambda m: SigmaOpen(m.session, 0, bytes(16), bytes(16)))
+    )
+    assert isinstance(honest, ProtocolViolation)
+    assert "found a SigmaOpen, expected a Shares" in str(honest)
+
+
 def test_a_repeated_message_ends_the_session(stage: Stage) -> None:
     kept: list[EngineMessage] = []
 
@@ -244,6 +274,10 @@ def test_mistakes_are_refused_before_anything_is_sent_and_the_session_goes_on(
         y = session.public(np.zeros(10, dtype=np.int64))
         with pytest.raises(MaterialExhausted, match="found 9 items of triple, expected 10"):
             session.run(multiply(y, y))
+        with pytest.raises(InputError, match="at least one"):
+            session.open_all([])
+        with pytest.raises(InputError, match="another session"):
+            session.open(SharedArray(MacKey(0, x.key.alpha), x.value, x.mac))
         with pytest.raises(MaterialExhausted, match="found 12 items of mask, expected 13"):
             session.open(session.public(np.zeros(13, dtype=np.int64)))
         assert session.counters.rounds == before + 1
