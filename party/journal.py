@@ -321,14 +321,6 @@ class PartyJournal(JournalCore):
             ).fetchone()
         return None if row is None else JournalIdentity(*row)
 
-    def refuse_restored(self, remembered: JournalIdentity) -> None:
-        """StaleMessage when the peer remembers a later opening of this journal than this one."""
-        if remembered.later_than(self.identity):
-            raise StaleMessage(
-                f"slot journal {self._db.path}: opened {self.identity.generation} times, the "
-                f"peer remembers {remembered.generation}; a restored backup must not run"
-            )
-
     def _running_check(self, check_id: bytes) -> Check:
         check = self._book.checks.get(check_id)
         if check is None or check.passed:

@@ -203,6 +203,7 @@ class PartyNode:
                 identity=_P0_ROUTE,
                 queue=_PEER_QUEUE,
                 max_message=_MAX_MESSAGE,
+                ahead=False,  # what P0 says twice a second to a P1 that is away would pile up
             )
         else:
             self._peer_end = self._transport.listen(

@@ -88,10 +88,21 @@ class Transport:
         return Listener(socket, known)
 
     def connect(
-        self, endpoint: str, server: bytes, *, identity: bytes, queue: int, max_message: int
+        self,
+        endpoint: str,
+        server: bytes,
+        *,
+        identity: bytes,
+        queue: int,
+        max_message: int,
+        ahead: bool = True,
     ) -> Connection:
-        """A DEALER socket to one server, known by its public key; reconnects by itself."""
+        """A DEALER socket to one server, known by its public key; reconnects by itself.
+
+        ahead: whether messages are queued while the server is away.
+        """
         socket = self._socket(zmq.DEALER, queue, max_message)
+        socket.immediate = not ahead
         socket.routing_id = identity
         socket.curve_publickey = self._own.public
         socket.curve_secretkey = self._own.secret
@@ -178,7 +189,7 @@ class Connection:
             return None
 
     def send(self, frames: list[Buffer]) -> bool:
-        """False when the queue is full."""
+        """False when the queue is full, or nobody is there and nothing is queued ahead."""
         try:
             self.socket.send_multipart(frames, zmq.NOBLOCK, copy=True)
         except zmq.Again:
