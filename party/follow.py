@@ -82,7 +82,7 @@ class FollowSession(WindowSession):
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self._state: SessionState | None = None
-        self._tables: dict[bytes, _Agreed] = {}
+        self._tables: dict[int, _Agreed] = {}
         self._checks: OrderedDict[int, _Check] = OrderedDict()
         self._batches: OrderedDict[int, _Batch] = OrderedDict()
         self._announce: list[HeldFaces] = []
@@ -263,10 +263,10 @@ class FollowSession(WindowSession):
         until = moment.seconds + self.limits.confirm_deadline
         for agreed in self._tables.values():
             agreed.until = min(agreed.until, until)
-        self._tables = {d: one for d, one in self._tables.items() if one.until >= moment.seconds}
+        self._tables = {e: one for e, one in self._tables.items() if one.until >= moment.seconds}
         if len(self._tables) >= _FORMER_MAPS:
             raise ProtocolViolation(f"place map: {len(self._tables)} maps that P0 has not used")
-        self._tables[table.digest()] = _Agreed(table, math.inf)
+        self._tables[table.epoch] = _Agreed(table, math.inf)
         self._map_due = None
         now_bound = {entry.digest for entry in entries.values()}
         self._entry_since = {
@@ -278,15 +278,18 @@ class FollowSession(WindowSession):
         self.send(PlaceMapAgreed(self.session or b"", message.epoch, table.digest()))
 
     def _table_named(self, place_map: bytes, moment: Moment) -> PlaceTable:
-        """The agreed map of this digest; those agreed before it are not valid any more."""
-        agreed = self._tables.get(place_map)
-        if agreed is None:
+        """The agreed map of this digest; those agreed before it are not valid any more.
+
+        A map may come back: then it is the oldest one that it can be.
+        """
+        named = [e for e, one in self._tables.items() if one.table.digest() == place_map]
+        if not named:
             raise HeaderMismatch("the peer's place map is not one that is agreed")
-        if moment.seconds > agreed.until:
+        valid = [e for e in named if moment.seconds <= self._tables[e].until]
+        if not valid:
             raise PeerVanished("P0 uses a place map that was replaced a while ago")
-        epoch = agreed.table.epoch
-        self._tables = {d: one for d, one in self._tables.items() if one.table.epoch >= epoch}
-        return agreed.table
+        self._tables = {e: one for e, one in self._tables.items() if e >= valid[0]}
+        return self._tables[valid[0]].table
 
     # -- prepare -------------------------------------------------------------------------
 

@@ -293,7 +293,7 @@ class LeadSession(WindowSession):
         for set_id in self._wanting:
             ledger = self.ledger(set_id)
             held = self.intake.highest(set_id)
-            ahead = max(ledger.mark.revealed, held) + self.limits.prepare_ahead
+            ahead = self.camera_mark(self.sets[set_id]) + self.limits.prepare_ahead
             urgent = held > ledger.mark.prepared
             demands.append(Demand(ledger, ahead, urgent))
         quantum = max(1, self.limits.prepare_ahead // 4)

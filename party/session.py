@@ -184,7 +184,7 @@ class WindowSession:
             return
         for set_id in self._burned_ahead:
             owner = self.sets[set_id]
-            name, mark = owner.name, self._camera_mark(owner)
+            name, mark = owner.name, self.camera_mark(owner)
             welcome = Welcome(name.window, name.camera, name.mint_id, mark, moment.wall_ms)
             self.outbox.cameras.append((name.camera, welcome))
         self._burned_ahead.clear()
@@ -227,7 +227,7 @@ class WindowSession:
                 f"window {self.spec.name}: camera {hello.camera} has material of another "
                 "minting attempt or other parameters"
             )
-        return self._camera_mark(owner)
+        return self.camera_mark(owner)
 
     def status(self) -> dict[str, object]:
         """For the status file: no secret, nothing of faces but their number."""
@@ -714,7 +714,7 @@ class WindowSession:
         slots = sum(run.length for run in runs)
         self.events.announce("burned", f"window {self.spec.name}: {slots} slots: {reason}")
 
-    def _camera_mark(self, owner: PartySet) -> int:
+    def camera_mark(self, owner: PartySet) -> int:
         """The slot after all that was revealed or is held, and after what burned there."""
         ledger = self.ledger(owner.set_id)
         mark = max(ledger.mark.revealed, self.intake.highest(owner.set_id))
