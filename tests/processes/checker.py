@@ -11,6 +11,8 @@ import numpy as np
 import orjson
 
 from camera.journal import CameraJournal
+from party.audit import BATCH, check_chain, compare
+from party.auditfile import read_state
 from party.events import EventStore, FaceEvent, Status
 from party.journal import PartyJournal, SlotState
 from party.node import EVENTS_FILE, LINES_FILE
@@ -129,6 +131,14 @@ class Verdict:
         self._world = world
         self.wire = {who: peer_messages(world.record(who)) for who in PARTIES}
         self.camera = {who: camera_messages(world.record(CAMERA), who) for who in PARTIES}
+        # A camera leaves out slots that a party has burned ahead: those have no face.
+        self.faced = {
+            slot
+            for messages in self.camera.values()
+            for message in messages
+            if isinstance(message, Faces)
+            for slot in range(message.first, message.first + len(message.times) // 8)
+        }
         self.events: dict[str, dict[Slot, FaceEvent]] = {}
         self.done: dict[str, set[int]] = {}
         for who in PARTIES:
@@ -141,7 +151,6 @@ class Verdict:
                 states = journal.load_states(known.set_id)
                 self.done[who] = set(np.flatnonzero(states == SlotState.DONE).tolist())
         with CameraJournal(world.state(CAMERA) / "journal.sqlite", limit_bytes=1 << 30) as kept:
-            ((_, _, self.next_slot),) = kept.sets()
             self.stored = [message.first for message in kept.pending()]
         self.outcomes = {
             who: _outcomes(camera_messages(world.record(who), CAMERA)) for who in PARTIES
@@ -157,6 +166,7 @@ class Verdict:
             *self._contradictions(),
             *self._lost(),
             *self._lines(),
+            *self._audit(),
         ]
 
     def verified(self, who: str) -> dict[int, tuple[str, ...]]:
@@ -188,19 +198,17 @@ class Verdict:
                 yield f"slot {slot}: verified by P0, not by P1"
             elif set(p1[slot]) != set(entries):
                 yield f"slot {slot}: P0 says {entries}, P1 says {p1[slot]}"
-        by_slot = {slot: event for (_, slot), event in self.events["p0"].items()}
         for slot in p1.keys() - p0.keys():
-            if slot not in by_slot or by_slot[slot].status is not Status.UNRESOLVED:
-                yield f"slot {slot}: verified by P1, P0 does not say that it is unresolved"
+            yield f"slot {slot}: verified by P1, not resolved by P0 although both were up again"
 
     def _lost(self) -> Iterator[str]:
         if self.stored:
             yield f"the camera still keeps messages from slots {self.stored}"
         for who in PARTIES:
             told = {slot for _, slot in self.events[who]}
-            for slot in sorted(set(range(self.next_slot)) - told):
+            for slot in sorted(self.faced - told):
                 yield f"{who}: the face of slot {slot} has no outcome"
-            for slot in sorted(told - set(range(self.next_slot))):
+            for slot in sorted(told - self.faced):
                 yield f"{who}: slot {slot} has an outcome, but never had a face"
             verified = set(self.verified(who))
             for slot in sorted(self.done[who] - verified):
@@ -229,6 +237,21 @@ class Verdict:
             for (_, slot), event in self.events[who].items():
                 if latest.get(slot) != event.status.name.lower():
                     yield f"{who}: slot {slot} is {event.status.name}, its line {latest.get(slot)}"
+
+    def _audit(self) -> Iterator[str]:
+        logs = {}
+        for who in PARTIES:
+            state = self._world.state(who)
+            records, known = read_state(state / "journal.sqlite", state / EVENTS_FILE)
+            yield from (f"audit log of {who}: {line}" for line in check_chain(records, known))
+            logs[who] = records
+            batches = {r.subject: r.transcript for r in records if r.kind == BATCH}
+            for event in self.events[who].values():
+                if event.status is not Status.VERIFIED:
+                    continue
+                if batches.get(event.batch_id) != event.transcript:
+                    yield f"{who}: slot {event.slot} is verified, its batch is not in the audit log"
+        yield from compare(logs["p0"], logs["p1"])
 
 
 def _slots(runs: tuple[Run, ...]) -> Iterator[Slot]:

@@ -35,21 +35,20 @@ MANY_KILLS = 210
 # Some of the points of each process: those between two things that have to go together.
 SHORT = {
     "p0": [
+        "after PartyJournal.bind_places",
         "after PartyJournal.mark_in_prepare",
-        "before PartyJournal.mark_prepared",
         "after PartyJournal.mark_revealed",
         "before send Confirm0",
         "after EventStore.record",
     ],
     "p1": [
         "before send Prep1",
-        "after send Reveal1",
         "after PartyJournal.record_opening",
         "after EventStore.record",
         "before send FaceAck",
     ],
     CAMERA: [
-        "before send Faces to P0",
+        "after CameraJournal.adopt_set",
         "before send Faces to P1",
         "after RatchetFile.advance",
     ],
@@ -80,7 +79,7 @@ def test_after_kills_at_named_points_everything_goes_on_and_nothing_is_used_twic
 ) -> None:
     with make_world(root / "world", 20_000) as world:
         world.pause = 0.1
-        points = {who: [*first_points(who), *map(Point, SHORT[who])] for who in ROLES}
+        points = {who: [*map(Point, SHORT[who])] for who in ROLES}
         assert walk_all(world, points, patience=40.0) == []
         judged(world, least=20)
 
