@@ -80,6 +80,8 @@ def _arithmetic(session: EngineSession, sizes: Sizes) -> dict[str, float]:
     return {
         "multiplications_per_second": sizes.batch / products.seconds,
         "comparisons_per_second": some / signs.seconds,
+        "busy_ns_per_multiplication": 1e9 * products.busy / sizes.batch,
+        "busy_ns_per_comparison": 1e9 * signs.busy / some,
         "bytes_per_multiplication": products.bytes / sizes.batch,
         "bytes_per_comparison": signs.bytes / some,
         "mismatches": int(wrong),
@@ -103,6 +105,8 @@ def _matching(session: EngineSession, sizes: Sizes) -> dict[str, float]:
     bits = np.concatenate(session.open_all([slow.result, fast.result]))
     return {
         "naive_ms_per_face": 1000 * slow.seconds / naive,
+        "naive_busy_ms_per_face": 1000 * slow.busy / naive,
+        "private_busy_ms_per_face": 1000 * fast.busy / private,
         "naive_bytes_per_face": slow.bytes / naive,
         "private_ms_per_face": 1000 * fast.seconds / private,
         "private_bytes_per_face": fast.bytes / private,
@@ -112,24 +116,26 @@ def _matching(session: EngineSession, sizes: Sizes) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class _Timed:
-    """Of one operation: its last result, seconds and bytes, checks included."""
+    """Of one operation, checks included: its last result, seconds, seconds of all of this
+    process's threads on a processor, and bytes."""
 
     result: SharedArray
     seconds: float
+    busy: float
     bytes: float
 
 
 def _timed(session: EngineSession, step: Callable[[], SharedArray], runs: int) -> _Timed:
     step()
     session.check()
-    before, start = session.counters.bytes, time.perf_counter()
+    before, start, busy = session.counters.bytes, time.perf_counter(), time.process_time()
     result = step()
     session.check()
     for _ in range(runs - 1):
         result = step()
         session.check()
-    seconds = time.perf_counter() - start
-    return _Timed(result, seconds / runs, (session.counters.bytes - before) / runs)
+    seconds, busy = time.perf_counter() - start, time.process_time() - busy
+    return _Timed(result, seconds / runs, busy / runs, (session.counters.bytes - before) / runs)
 
 
 def main() -> None:

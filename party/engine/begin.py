@@ -9,6 +9,7 @@ from party.engine.material import Material
 from party.engine.session import EngineSession
 from shared.engine_file import EngineFile, read_engine_header
 from shared.errors import InputError
+from shared.heap import keep_freed_memory
 from shared.roles import RoleFolder
 from shared.windowkeys import load_private_window_key
 
@@ -18,10 +19,13 @@ def begin(
 ) -> EngineSession:
     """A session with the other party, on one engine file of the dealer; use as a context manager.
 
+    Also has the process keep the memory that arrays free (`shared.heap`).
+
     folder: of this party, P0 or P1. address: where P1 listens and P0 connects to. deadline:
     seconds for each of the peer's messages. Raises ConfigError, AuthenticationFailed, FormatError,
     HeaderMismatch, SlotReused (the file has been used), PeerVanished, ResourceError.
     """
+    keep_freed_memory()
     role = RoleFolder(folder)
     identity = role.identity()
     if identity.role not in ("p0", "p1"):
