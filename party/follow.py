@@ -18,7 +18,8 @@ from party.matching import BatchHeader, P1Revealed, reveal_p1
 from party.outbox import most_faces
 from party.places import PlaceTable, accept
 from party.prepare import CheckHeader, P1Answered, P1Judged, answer_p1
-from party.session import Moment, WindowSession, split_digests
+from party.session import WindowSession, split_digests
+from party.windowstate import Moment
 from shared.errors import (
     HeaderMismatch,
     PeerVanished,

@@ -17,7 +17,8 @@ from party.matchqueue import MatchQueue
 from party.places import Entry, PlaceTable, propose
 from party.prepare import CheckHeader, P0Committed, P0Started, start_p0
 from party.schedule import CheckPlan, Demand, plan_check
-from party.session import Moment, WindowSession, failed, split_digests
+from party.session import WindowSession, failed, split_digests
+from party.windowstate import Moment
 from shared.errors import HeaderMismatch, PeerVanished, ProtocolViolation, TamperDetected
 from shared.messages import (
     Approved,

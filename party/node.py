@@ -25,11 +25,12 @@ from party.latency import LatencyCounts
 from party.materialfolder import FoundFile, MaterialFolder, remove
 from party.outbox import Limits, Outbox
 from party.places import Entry
-from party.session import Moment, WindowSession, printable
+from party.session import WindowSession, printable
 from party.status import STATUS_FILE
 from party.upkeep import Upkeep
 from party.warmup import warm_up
 from party.windows import Opener, check_threshold
+from party.windowstate import Moment
 from shared.atomicfile import PUBLIC, write_atomic
 from shared.codec import Buffer
 from shared.errors import (

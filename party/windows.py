@@ -16,8 +16,9 @@ from party.material import PartySet
 from party.materialfolder import FoundFile, remove
 from party.outbox import Limits, Outbox
 from party.places import Entry
-from party.session import Moment, WindowSession, WindowSpec
+from party.session import WindowSession
 from party.slots import SetInfo
+from party.windowstate import Moment, WindowSpec
 from shared.errors import HeaderMismatch, TwokeyError
 from shared.keys import PublicIdentity, Role
 from shared.materialfile import Header, MaterialFile

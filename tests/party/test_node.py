@@ -12,8 +12,8 @@ import pytest
 from party.config import PartyConfig
 from party.materialfolder import FoundFile
 from party.node import PartyNode
-from party.session import Moment
 from party.watchlist import Person
+from party.windowstate import Moment
 from perf.deployment import Deployment, deploy
 from shared import config
 from shared.errors import FormatError, HeaderMismatch, WindowClosed

@@ -38,7 +38,7 @@ from party.events import EventStore
 from party.journal import PartyJournal
 from party.linefile import LineFile
 from party.node import PartyNode
-from party.session import Moment
+from party.windowstate import Moment
 from shared import config, logs
 from shared.cli import run
 from shared.messages import CAMERA_CODEC, PARTY_CODEC

@@ -23,8 +23,9 @@ from party.events import EventStore, FaceEvent
 from party.journal import PartyJournal, SlotState
 from party.outbox import Limits, Outbox
 from party.places import Entry
-from party.session import Moment, WindowSession
+from party.session import WindowSession
 from party.windows import Opener
+from party.windowstate import Moment
 from shared.codec import Buffer
 from shared.errors import StaleMessage, TwokeyError
 from shared.messages import (
