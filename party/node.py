@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
 
-from party import audit, watchlist
+from party import audit
 from party.auditfile import pack_head, unpack_head
 from party.config import PartyConfig
 from party.counters import WireCounters
@@ -24,11 +22,11 @@ from party.journal import PartyJournal
 from party.latency import LatencyCounts
 from party.materialfolder import FoundFile, MaterialFolder, remove
 from party.outbox import Limits, Outbox
-from party.places import Entry
 from party.session import WindowSession, printable
 from party.status import STATUS_FILE
 from party.upkeep import Upkeep
 from party.warmup import warm_up
+from party.watchedlist import WatchedList
 from party.windows import Opener, check_threshold
 from party.windowstate import Moment
 from shared.atomicfile import PUBLIC, write_atomic
@@ -36,7 +34,6 @@ from shared.codec import Buffer
 from shared.errors import (
     AuthenticationFailed,
     HeaderMismatch,
-    InputError,
     ResourceError,
     StaleMessage,
     TwokeyError,
@@ -55,7 +52,6 @@ from shared.messages import (
     Refused,
     Welcome,
 )
-from shared.params import Parameters
 from shared.roles import RoleFolder
 from shared.transport import Connection, Listener, Poller, Transport
 from shared.windowkeys import Window, destroy_ended_window_keys
@@ -121,7 +117,7 @@ class PartyNode:
         self._state = role.state
         self._cameras = {i.curve_key: _Camera(i.name) for i in trusted.cameras()}
         self._by_name = {camera.name: camera for camera in self._cameras.values()}
-        self._people = _WatchedList(config.watchlist)
+        self._people = WatchedList(config.watchlist)
         self._sessions: dict[str, WindowSession] = {}
         self._files: dict[str, list[FoundFile]] = {}
         self._material = MaterialFolder(config.material)
@@ -590,52 +586,6 @@ def _metrics(address: str) -> PartyMetrics | None:
     metrics = PartyMetrics()
     metrics.serve(address)
     return metrics
-
-
-class _WatchedList:
-    """The watchlist file, read again when it changes."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._stamp: tuple[int, int, int] | None = None
-        self._list = watchlist.load(path)
-        self._stamp = self._look()
-
-    def describe(self) -> str:
-        """For the audit log: which list is in force, without a name."""
-        content = watchlist.encode(self._list)
-        return f"{self.size} entries, digest {hashlib.sha256(content).hexdigest()}"
-
-    @property
-    def size(self) -> int:
-        """Number of entries."""
-        return len(self._list.people)
-
-    def entries(self, params: Parameters) -> tuple[Entry, ...]:
-        """The entries for a window of these parameters."""
-        return self._list.entries(params)
-
-    def changed(self, wanted: Iterable[Parameters]) -> bool:
-        """Reads the file again if it is another one now; it must fit all windows that are open.
-
-        Raises InputError and its kin; then the former list stays.
-        """
-        stamp = self._look()
-        if stamp == self._stamp:
-            return False
-        self._stamp = stamp
-        found = watchlist.load(self._path)
-        for params in wanted:
-            found.entries(params)
-        self._list = found
-        return True
-
-    def _look(self) -> tuple[int, int, int]:
-        try:
-            found = self._path.stat()
-        except OSError as error:
-            raise InputError(f"watchlist {self._path}: {error.strerror}") from None
-        return (found.st_mtime_ns, found.st_size, found.st_ino)
 
 
 def now() -> Moment:
