@@ -64,6 +64,7 @@ class JournalCore:
             application_id=APPLICATION_ID,
             version=VERSION,
             schema=SCHEMA,
+            page_bytes=4096,  # between marks of some bytes and kappas of some hundred thousand
         )
         try:
             self._open(boot_id or read_boot_id())

@@ -353,7 +353,11 @@ class LeadSession(WindowSession):
         return False
 
     def _start_batches(self, moment: Moment) -> None:
-        while self._may_start() and len(self._batches) < self.limits.batches_in_flight:
+        while (
+            self._queue.candidate
+            and self._may_start()
+            and len(self._batches) < self.limits.batches_in_flight
+        ):
             batch, mask = self._next_batch()
             if not batch:
                 return

@@ -19,6 +19,11 @@ class MatchQueue:
     def __len__(self) -> int:
         return len(self._told) + len(self._both) + len(self._unprepared)
 
+    @property
+    def candidate(self) -> bool:
+        """Whether there may be a message that can be matched."""
+        return bool(self._both)
+
     def told(self, run: Run, digest: bytes) -> None:
         """P1 holds a message that is not here yet."""
         self._told[run] = digest

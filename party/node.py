@@ -234,8 +234,9 @@ class PartyNode:
         self.journal.close()
 
     def _round(self) -> None:
-        ready = self._poller.ready(0)
-        if not ready and not self._work_ahead():
+        waiting = any(s.intake.unevaluated for s in self._sessions.values())
+        ready = self._poller.ready(0 if waiting else _IDLE_MS)
+        if waiting and not ready and not self._work_ahead():
             ready = self._poller.ready(_IDLE_MS)
         if self._peer_end in ready:
             self._read_peer()
