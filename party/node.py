@@ -234,7 +234,7 @@ class PartyNode:
         self.journal.close()
 
     def _round(self) -> None:
-        waiting = any(s.intake.unevaluated for s in self._sessions.values())
+        waiting = any(s.work_waits for s in self._sessions.values())
         ready = self._poller.ready(0 if waiting else _IDLE_MS)
         if waiting and not ready and not self._work_ahead():
             ready = self._poller.ready(_IDLE_MS)
@@ -270,7 +270,7 @@ class PartyNode:
         self._write_status(moment, "stopped")
 
     def _work_ahead(self) -> bool:
-        return any(s.evaluate_ahead(_AHEAD_FACES) for s in self._sessions.values())
+        return any(s.work_ahead(_AHEAD_FACES) for s in self._sessions.values())
 
     # -- messages in -----------------------------------------------------------------------
 

@@ -401,7 +401,7 @@ class Pair:
         self.pump()
         for side in self.sides:  # as a process does when it is idle
             if side.session.closed is None:
-                side.session.evaluate_ahead(64)
+                side.session.work_ahead(64)
 
     def run(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
         """Ticks for so long, or until the condition holds; whether it does."""
