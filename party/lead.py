@@ -42,6 +42,7 @@ from shared.messages import (
 
 log = logging.getLogger(__name__)
 HELLO_SECONDS = 0.5
+_ENOUGH_FACES = 256
 _OWN_PATIENCE = 0.8  # of the face deadline
 
 
@@ -353,8 +354,10 @@ class LeadSession(WindowSession):
         return False
 
     def _start_batches(self, moment: Moment) -> None:
+        # Few faces wait for the batch before, so that what a batch costs serves many of them.
+        enough = min(_ENOUGH_FACES, self.limits.faces_per_batch(self.table.numbers.used))
         while (
-            self._queue.candidate
+            self._queue.faces >= (enough if self._batches else 1)
             and self._may_start()
             and len(self._batches) < self.limits.batches_in_flight
         ):
