@@ -190,7 +190,6 @@ class PartyNode:
             domain="cameras",
             queue=_CAMERA_QUEUE,
             max_message=_MAX_CAMERA_FRAME,
-            handover=True,
         )
         self._peer_end: Listener | Connection
         if config.party == 0:

@@ -5,6 +5,7 @@ Keys are 40-character Z85 text as bytes, the form that ZeroMQ uses.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -18,6 +19,9 @@ HEARTBEAT_MS = 1_000
 HEARTBEAT_TIMEOUT_MS = 5_000
 RECONNECT_MS = 50
 RECONNECT_MAX_MS = 2_000
+MOST_FRAMES = 8  # of a message; none that a codec knows has more
+MOST_HANDSHAKES = 60  # of one key at once
+_HANDSHAKE_SECONDS = 1.0  # and then one in so many: no client reconnects more often for long
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +42,26 @@ class Received:
 
 
 class _KnownKeys:
-    """The credentials provider of a listener: only listed keys get in."""
+    """The credentials provider of a listener: only listed keys get in, and none too often.
+
+    Without end a client could guess the route that a listener makes up next for another one, at
+    which ZeroMQ ends the process.
+    """
 
     def __init__(self, keys: Iterable[bytes]) -> None:
         self.keys = set(keys)
+        self._free_at: dict[bytes, float] = {}  # when all handshakes of a key are paid for
 
     def callback(self, domain: str, key: bytes) -> bool:
-        """Whether this 40-character public key may connect."""
-        return key in self.keys
+        """Whether this 40-character public key may connect now."""
+        if key not in self.keys:
+            return False
+        now = time.monotonic()
+        free_at = max(self._free_at.get(key, now), now)
+        if free_at - now > (MOST_HANDSHAKES - 1) * _HANDSHAKE_SECONDS:
+            return False
+        self._free_at[key] = free_at + _HANDSHAKE_SECONDS
+        return True
 
 
 class Transport:
@@ -69,7 +85,11 @@ class Transport:
         max_message: int,
         handover: bool = False,
     ) -> Listener:
-        """A ROUTER socket that admits these public keys only. Raises ResourceError."""
+        """A ROUTER socket that admits these public keys only. Raises ResourceError.
+
+        handover: a new connection takes over the route that it names. Only for a listener with
+        one client: among several, each could cut another one off.
+        """
         if self._authenticator is None:
             self._authenticator = ThreadAuthenticator(self._context)
             self._authenticator.start()
@@ -92,18 +112,21 @@ class Transport:
         endpoint: str,
         server: bytes,
         *,
-        identity: bytes,
+        identity: bytes | None = None,
         queue: int,
         max_message: int,
         ahead: bool = True,
     ) -> Connection:
         """A DEALER socket to one server, known by its public key; reconnects by itself.
 
-        ahead: whether messages are queued while the server is away.
+        identity: the route by which the server may speak first; without one, it is a fresh one
+        of the server's choice for each connection. ahead: whether messages are queued while the
+        server is away.
         """
         socket = self._socket(zmq.DEALER, queue, max_message)
         socket.immediate = not ahead
-        socket.routing_id = identity
+        if identity is not None:
+            socket.routing_id = identity
         socket.curve_publickey = self._own.public
         socket.curve_secretkey = self._own.secret
         socket.curve_serverkey = server
@@ -159,12 +182,10 @@ class Listener:
 
     def receive(self) -> Received | None:
         """The next message, or None when there is none now."""
-        try:
-            frames = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
-        except zmq.Again:
+        frames = _receive(self.socket, MOST_FRAMES + 2)  # the route comes first
+        if frames is None:
             return None
-        key = _user_id(frames[-1])
-        return Received(frames[0].bytes, key, _buffers(frames[1:]))
+        return Received(frames[0].bytes, _user_id(frames[-1]), _buffers(frames[1:]))
 
     def send(self, receiver: bytes, frames: list[Buffer]) -> bool:
         """False when the receiver is gone or its queue is full."""
@@ -183,10 +204,8 @@ class Connection:
 
     def receive(self) -> list[Buffer] | None:
         """The next message, or None when there is none now."""
-        try:
-            return _buffers(self.socket.recv_multipart(zmq.NOBLOCK, copy=False))
-        except zmq.Again:
-            return None
+        frames = _receive(self.socket, MOST_FRAMES + 1)
+        return None if frames is None else _buffers(frames)
 
     def send(self, frames: list[Buffer]) -> bool:
         """False when the queue is full, or nobody is there and nothing is queued ahead."""
@@ -208,6 +227,20 @@ class Poller:
     def wait(self, milliseconds: int) -> bool:
         """Whether something can be received; returns at once if so."""
         return bool(self._poller.poll(milliseconds))
+
+
+def _receive(socket: zmq.Socket[bytes], most: int) -> list[zmq.Frame] | None:
+    """The frames of the next message, the first `most` of them; None when there is none now."""
+    try:
+        frame = socket.recv(zmq.NOBLOCK, copy=False)
+    except zmq.Again:
+        return None
+    frames = [frame]
+    while frame.more:
+        frame = socket.recv(zmq.NOBLOCK, copy=False)  # a message arrives as a whole
+        if len(frames) < most:
+            frames.append(frame)
+    return frames
 
 
 def _user_id(frame: zmq.Frame) -> bytes:
