@@ -22,6 +22,7 @@ from party.journal import PartyJournal
 from party.latency import LatencyCounts
 from party.materialfolder import FoundFile, MaterialFolder, remove
 from party.outbox import Limits, Outbox
+from party.peerlink import ROUTE, PeerLink
 from party.session import WindowSession, printable
 from party.status import STATUS_FILE
 from party.upkeep import Upkeep
@@ -76,7 +77,6 @@ _MAX_CAMERA_FRAME = 17 << 20  # the most faces of the most coordinates
 _CAMERA_QUEUE = 1_000
 _PEER_QUEUE = 100_000
 _UNKNOWN = bytes(32)
-_P0_ROUTE = b"p0"
 
 
 @dataclass(slots=True)
@@ -191,18 +191,18 @@ class PartyNode:
             queue=_CAMERA_QUEUE,
             max_message=_MAX_CAMERA_FRAME,
         )
-        self._peer_end: Listener | Connection
+        peer_end: Listener | Connection
         if config.party == 0:
-            self._peer_end = self._transport.connect(
+            peer_end = self._transport.connect(
                 config.peer_address,
                 peer_key,
-                identity=_P0_ROUTE,
+                identity=ROUTE,
                 queue=_PEER_QUEUE,
                 max_message=_MAX_MESSAGE,
                 ahead=False,  # what P0 says twice a second to a P1 that is away would pile up
             )
         else:
-            self._peer_end = self._transport.listen(
+            peer_end = self._transport.listen(
                 config.peer_address,
                 [peer_key],
                 domain="peer",
@@ -210,7 +210,8 @@ class PartyNode:
                 max_message=_MAX_MESSAGE,
                 handover=True,
             )
-        self._poller = Poller(self._camera_end, self._peer_end)
+        self._peer = PeerLink(peer_end, os.urandom)
+        self._poller = Poller(self._camera_end, peer_end)
 
     # -- the loop --------------------------------------------------------------------------
 
@@ -281,17 +282,24 @@ class PartyNode:
 
     def _read_peer(self) -> bool:
         for count in range(_ROUND_PEER):
-            frames = self._peer_frames()
-            if frames is None:
-                return count > 0
-            self.wire.received(frames)
             try:
-                message = PARTY_CODEC.decode(frames)
+                arrived = self._peer.receive()
+                if arrived is None:
+                    return count > 0
+                if arrived.lost:
+                    self._lost(arrived.lost, now())
+                self.wire.received(arrived.frames)
+                message = PARTY_CODEC.decode(arrived.frames)
             except TwokeyError as error:
                 self._malformed(error, now())
                 continue
             self._route_peer(message, now())
         return True
+
+    def _lost(self, messages: int, moment: Moment) -> None:
+        """Nobody knows what they said, so no session may go on without them."""
+        for session in self._sessions.values():
+            session.lost(messages, moment)
 
     def _malformed(self, error: TwokeyError, moment: Moment) -> None:
         """Once a second at most: else two versions would answer each other's answers for ever."""
@@ -299,13 +307,6 @@ class PartyNode:
             self._next_malformed = moment.seconds + _SECOND
             log.error("from the peer: %s", error)
             self._answer_peer(Refused(_UNKNOWN, type(error).__name__, printable(str(error))))
-
-    def _peer_frames(self) -> list[Buffer] | None:
-        end = self._peer_end
-        if isinstance(end, Connection):
-            return end.receive()
-        received = end.receive()
-        return None if received is None else received.frames
 
     def _route_peer(self, message: PartyMessage, moment: Moment) -> None:
         if isinstance(message, Hello):
@@ -411,10 +412,7 @@ class PartyNode:
     def _answer_peer(self, message: PartyMessage) -> None:
         frames = PARTY_CODEC.encode(message)
         self.wire.sent(type(message), frames)
-        if isinstance(self._peer_end, Connection):
-            self._peer_end.send(frames)
-        else:
-            self._peer_end.send(_P0_ROUTE, frames)
+        self._peer.send(frames)
 
     def _to_camera(self, name: str, message: CameraMessage) -> None:
         camera = self._by_name[name]
