@@ -335,9 +335,9 @@ class PartyNode:
         self._answer_peer(Refused(message.session, StaleMessage.__name__, detail))
 
     def _mismatched(self, error: HeaderMismatch) -> None:
-        """Parameters or material that cannot go together: without another window, the end."""
+        """Parameters or material that cannot go together: the end, unless there is other work."""
         log.error("%s", error)
-        if len(self._sessions) <= 1:
+        if len(self._sessions) <= 1 and not any(s.session for s in self._sessions.values()):
             self._fatal = error
 
     def _read_cameras(self) -> bool:
