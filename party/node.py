@@ -16,6 +16,7 @@ from party import audit
 from party.auditfile import pack_head, unpack_head
 from party.config import PartyConfig
 from party.counters import WireCounters
+from party.doorkeeper import LOOK_SECONDS, Doorkeeper, raise_open_files
 from party.events import EventStore
 from party.health import Demands, Health, lacks_successor
 from party.journal import PartyJournal
@@ -75,6 +76,9 @@ _ACK_OUTCOMES = 10_000  # in one message, which a camera takes up to a MiB
 _MAX_MESSAGE = 80 << 20
 _MAX_CAMERA_FRAME = 17 << 20  # the most faces of the most coordinates
 _CAMERA_QUEUE = 1_000
+_CAMERA_BACKLOG = 256 << 20  # bytes of one camera that wait to be taken
+_PEER_BACKLOG = 1 << 30
+_SPARE_CONNECTIONS = 256
 _PEER_QUEUE = 100_000
 _UNKNOWN = bytes(32)
 
@@ -105,6 +109,7 @@ class PartyNode:
 
     def __init__(self, folder: Path, config: PartyConfig) -> None:
         warm_up()
+        raise_open_files()
         role = RoleFolder(folder)
         self.config = config
         self.limits: Limits = config.limits.limits()
@@ -123,6 +128,7 @@ class PartyNode:
         self._material = MaterialFolder(config.material)
         self._acks = _Acks()
         self._next_second = 0.0
+        self._next_look = 0.0
         self._next_key_check = 0.0
         self._next_malformed = 0.0
         self._fatal: TwokeyError | None = None
@@ -212,6 +218,11 @@ class PartyNode:
             )
         self._peer = PeerLink(peer_end, os.urandom)
         self._poller = Poller(self._camera_end, peer_end)
+        self._doorkeepers = [
+            Doorkeeper(end, most=_SPARE_CONNECTIONS + 2 * len(self._cameras), backlog=backlog)
+            for end, backlog in ((self._camera_end, _CAMERA_BACKLOG), (peer_end, _PEER_BACKLOG))
+            if isinstance(end, Listener)
+        ]
 
     # -- the loop --------------------------------------------------------------------------
 
@@ -248,6 +259,11 @@ class PartyNode:
         busy = self._read_peer()
         busy = self._read_cameras() or busy
         moment = now()
+        if moment.seconds >= self._next_look:
+            self._next_look = moment.seconds + LOOK_SECONDS
+            for keeper in self._doorkeepers:
+                for line in keeper.look(moment.seconds):
+                    log.warning("connection shut: %s", line)
         if moment.seconds >= self._next_second:
             self._next_second = moment.seconds + _SECOND
             self._every_second(moment)

@@ -6,6 +6,7 @@ Keys are 40-character Z85 text as bytes, the form that ZeroMQ uses.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ from shared.errors import ConfigError, ResourceError
 
 HEARTBEAT_MS = 1_000
 HEARTBEAT_TIMEOUT_MS = 5_000
+HANDSHAKE_MS = 5_000
 RECONNECT_MS = 50
 RECONNECT_MAX_MS = 2_000
 MOST_FRAMES = 8  # of a message; none that a codec knows has more
@@ -144,6 +146,7 @@ class Transport:
         socket.maxmsgsize = max_message
         socket.heartbeat_ivl = HEARTBEAT_MS
         socket.heartbeat_timeout = HEARTBEAT_TIMEOUT_MS
+        socket.handshake_ivl = HANDSHAKE_MS
         socket.reconnect_ivl = RECONNECT_MS
         socket.reconnect_ivl_max = RECONNECT_MAX_MS
         socket.tcp_keepalive = 1
@@ -166,11 +169,17 @@ class Transport:
 
 
 class Listener:
-    """The server end: many known clients."""
+    """The server end: many known clients.
+
+    delivered: bytes of the messages taken, by the descriptor of their connection. drained: set
+    whenever no message was waiting.
+    """
 
     def __init__(self, socket: zmq.Socket[bytes], known: _KnownKeys) -> None:
         self.socket = socket
         self._known = known
+        self.delivered: Counter[int] = Counter()
+        self.drained = False
 
     def allow(self, keys: Iterable[bytes]) -> None:
         """Replaces the set of admitted keys; live connections stay until they end."""
@@ -182,9 +191,12 @@ class Listener:
 
     def receive(self) -> Received | None:
         """The next message, or None when there is none now."""
-        frames = _receive(self.socket, MOST_FRAMES + 2)  # the route comes first
-        if frames is None:
+        taken = _receive(self.socket, MOST_FRAMES + 2)  # the route comes first
+        if taken is None:
+            self.drained = True
             return None
+        frames, size = taken
+        self.delivered[frames[-1].get(zmq.SRCFD)] += size
         return Received(frames[0].bytes, _user_id(frames[-1]), _buffers(frames[1:]))
 
     def send(self, receiver: bytes, frames: list[Buffer]) -> bool:
@@ -204,8 +216,8 @@ class Connection:
 
     def receive(self) -> list[Buffer] | None:
         """The next message, or None when there is none now."""
-        frames = _receive(self.socket, MOST_FRAMES + 1)
-        return None if frames is None else _buffers(frames)
+        taken = _receive(self.socket, MOST_FRAMES + 1)
+        return None if taken is None else _buffers(taken[0])
 
     def send(self, frames: list[Buffer]) -> bool:
         """False when the queue is full, or nobody is there and nothing is queued ahead."""
@@ -229,18 +241,22 @@ class Poller:
         return bool(self._poller.poll(milliseconds))
 
 
-def _receive(socket: zmq.Socket[bytes], most: int) -> list[zmq.Frame] | None:
-    """The frames of the next message, the first `most` of them; None when there is none now."""
+def _receive(socket: zmq.Socket[bytes], most: int) -> tuple[list[zmq.Frame], int] | None:
+    """The next message: its frames, the first `most` of them, and the bytes of all.
+
+    None when there is none now.
+    """
     try:
         frame = socket.recv(zmq.NOBLOCK, copy=False)
     except zmq.Again:
         return None
-    frames = [frame]
+    frames, size = [frame], len(frame)
     while frame.more:
         frame = socket.recv(zmq.NOBLOCK, copy=False)  # a message arrives as a whole
+        size += len(frame)
         if len(frames) < most:
             frames.append(frame)
-    return frames
+    return frames, size
 
 
 def _user_id(frame: zmq.Frame) -> bytes:
