@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import zmq
@@ -21,6 +22,8 @@ HEARTBEAT_TIMEOUT_MS = 5_000
 HANDSHAKE_MS = 5_000
 RECONNECT_MS = 50
 RECONNECT_MAX_MS = 2_000
+_LOOK_SECONDS = 0.5
+_REVIVE_SECONDS = 4.0
 MOST_FRAMES = 8  # of a message; none that a codec knows has more
 MOST_HANDSHAKES = 60  # of one key at once
 _HANDSHAKE_SECONDS = 1.0  # and then one in so many: no client reconnects more often for long
@@ -136,7 +139,7 @@ class Transport:
             socket.connect(endpoint)
         except zmq.ZMQError as error:
             raise ConfigError(f"cannot use the address {endpoint}: {error.strerror}") from None
-        return Connection(socket)
+        return Connection(socket, endpoint)
 
     def _socket(self, kind: int, queue: int, max_message: int) -> zmq.Socket[bytes]:
         socket = self._context.socket(kind)
@@ -209,15 +212,26 @@ class Listener:
 
 
 class Connection:
-    """The client end: one known server."""
+    """The client end: one known server.
 
-    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+    ZeroMQ connects again by itself after most failures, but never after one that it takes for
+    another protocol, as a single changed bit on the line does. So a connection that can take no
+    message for a while is made anew.
+    """
+
+    def __init__(self, socket: zmq.Socket[bytes], endpoint: str) -> None:
         self.socket = socket
+        self._endpoint = endpoint
+        self._next_look = 0.0
+        self._alive = time.monotonic()
 
     def receive(self) -> list[Buffer] | None:
         """The next message, or None when there is none now."""
         taken = _receive(self.socket, MOST_FRAMES + 1)
-        return None if taken is None else _buffers(taken[0])
+        if taken is None:
+            self._revive()
+            return None
+        return _buffers(taken[0])
 
     def send(self, frames: list[Buffer]) -> bool:
         """False when the queue is full, or nobody is there and nothing is queued ahead."""
@@ -226,6 +240,19 @@ class Connection:
         except zmq.Again:
             return False
         return True
+
+    def _revive(self) -> None:
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        self._next_look = now + _LOOK_SECONDS
+        if int(self.socket.getsockopt(zmq.EVENTS)) & zmq.POLLOUT:
+            self._alive = now
+        elif now - self._alive > _REVIVE_SECONDS:
+            self._alive = now
+            with suppress(zmq.ZMQError):  # it may be gone already
+                self.socket.disconnect(self._endpoint)
+            self.socket.connect(self._endpoint)
 
 
 class Poller:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 
@@ -20,8 +21,8 @@ def keys() -> CurvePair:
     return CurvePair(public, secret)
 
 
-def wait(found: Callable[[], bool]) -> bool:
-    end = time.monotonic() + 10
+def wait(found: Callable[[], bool], seconds: float = 10) -> bool:
+    end = time.monotonic() + seconds
     while not found():
         if time.monotonic() > end:
             return False
@@ -146,3 +147,42 @@ def test_of_a_message_no_more_frames_are_kept_than_any_message_has(frames: int) 
 def next_route(listener: Listener, send: Callable[[list[Buffer]], bool]) -> bytes:
     send([b"where am I?"])
     return next_message(listener).sender
+
+
+NOISE = {
+    "nothing": b"",
+    "another protocol": b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    "no CURVE": b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(48),
+    "a forged handshake": b"\xff" + bytes(8) + b"\x7f\x03\x00CURVE" + bytes(47) + b"\x04\x10" * 99,
+}
+
+
+@pytest.mark.parametrize("noise", NOISE)
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_client_that_met_noise_comes_back_to_its_server(noise: str, ahead: bool) -> None:
+    """One changed bit on the line must not part two ends for ever."""
+    own, other = keys(), keys()
+    with Transport(own) as here, Transport(other) as there:
+        with socket.create_server(("127.0.0.1", 0)) as sham:
+            port = sham.getsockname()[1]
+            address = f"tcp://127.0.0.1:{port}"
+            connection = here.connect(
+                address, other.public, queue=QUEUE, max_message=LARGEST, ahead=ahead
+            )
+            with sham.accept()[0] as end:
+                end.sendall(NOISE[noise])
+                time.sleep(0.2)
+            time.sleep(0.2)
+        listener = listen(there, address, own.public)
+        received: list[list[Buffer]] = []
+
+        def arrived() -> bool:
+            connection.send([b"here I am"])
+            assert connection.receive() is None
+            message = listener.receive()
+            if message is not None:
+                received.append(message.frames)
+            return message is not None
+
+        assert wait(arrived, 20)
+        assert received[0] == [b"here I am"]
