@@ -20,7 +20,13 @@ from party.prepare import CheckHeader, P0Committed, P0Started, start_p0
 from party.schedule import CheckPlan, Demand, plan_check
 from party.session import WindowSession, failed, split_digests
 from party.windowstate import Moment
-from shared.errors import HeaderMismatch, PeerVanished, ProtocolViolation, TamperDetected
+from shared.errors import (
+    HeaderMismatch,
+    MaterialDamaged,
+    PeerVanished,
+    ProtocolViolation,
+    TamperDetected,
+)
 from shared.messages import (
     Approved,
     Burned,
@@ -364,7 +370,10 @@ class LeadSession(WindowSession):
             batch, mask = self._next_batch()
             if not batch:
                 return
-            self._reveal(batch, mask, moment)
+            try:
+                self._reveal(batch, mask, moment)
+            except MaterialDamaged as error:  # nothing of the batch was shown yet
+                self.damaged(error)
 
     def _next_batch(self) -> tuple[list[HeldFaces], int]:
         """The oldest faces that can be matched together, and the mask of their prepared places."""

@@ -78,6 +78,11 @@ class WindowSession(WindowOutcomes):
                 if isinstance(error, HeaderMismatch):
                     self.mismatch = error
 
+    def lost(self, messages: int, moment: Moment) -> None:
+        """So many messages of the peer never came: an outage, and a new session has to follow."""
+        if self.session is not None:
+            self._vanished(PeerVanished(f"{messages} messages of the peer were lost"), moment)
+
     def faces(self, message: Faces, frames: list[Buffer], moment: Moment) -> None:
         """Takes a camera's message in. Raises a typed error that goes back to the camera."""
         self._refuse_closed()
@@ -125,7 +130,7 @@ class WindowSession(WindowOutcomes):
         except TamperDetected as error:
             self.tampered(error, moment)
         except PeerVanished as error:
-            self.drop(str(error), moment)
+            self._vanished(error, moment)
 
     def set_watchlist(self, entries: Sequence[Entry], moment: Moment) -> None:
         """Replaces this party's watchlist; the places follow once the peer agrees."""
@@ -374,6 +379,11 @@ class WindowSession(WindowOutcomes):
             self._told_stale = str(error)
             self.events.announce("restored", f"window {self.spec.name}: {error}")
         log.warning("window %s: %s", self.spec.name, error)
+
+    def _vanished(self, error: PeerVanished, moment: Moment) -> None:
+        """The peer is told, in case that it does live: its side of the session ends as well."""
+        self._refuse(error, self.session)
+        self.drop(str(error), moment)
 
     def _refused(self, message: Refused, moment: Moment) -> None:
         detail = f"the peer refused: {message.error}: {message.detail}"

@@ -135,6 +135,10 @@ def test_only_a_refused_hello_can_end_the_process(made: Deployment, node: PartyN
     node._every_second(moment)
     node._route_peer(Refused(b"an ended session ".ljust(32), "HeaderMismatch", "late"), moment)
     assert node._fatal is None
+    node._sessions[made.window.id].session = bytes(range(32))
+    node._route_peer(Refused(bytes(32), "HeaderMismatch", "for no reason"), moment)
+    assert node._fatal is None  # they do agree
+    node._sessions[made.window.id].session = None
     node._route_peer(Refused(bytes(32), "HeaderMismatch", "other parameters"), moment)
     assert isinstance(node._fatal, HeaderMismatch)
 
