@@ -171,12 +171,12 @@ class PartyJournal(JournalCore):
             parts = ready.within(run.first, run.length)
             if not parts:
                 continue
-            with self._db.reading() as connection:
+            with self._db.restoring() as connection:
                 stored = connection.execute("SELECT kappa FROM kappa WHERE number=?", (number,))
                 found = stored.fetchone()
-            if found is None:  # finished and forgotten meanwhile
-                continue
-            kappa = np.frombuffer(found[0], dtype="<u4").reshape(run.length, len(places))
+                if found is None:  # finished and forgotten meanwhile
+                    continue
+                kappa = np.frombuffer(found[0], dtype="<u4").reshape(run.length, len(places))
             for part in parts:
                 start = part.first - run.first
                 yield PreparedRun(Run(set_id, *part), places, kappa[start : start + part.length])

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from math import isqrt
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,8 +89,9 @@ def load_arrays(faces: Path, entries: Path) -> tuple[NDArray[np.float64], NDArra
     loaded = []
     for name, path in (("faces", faces), ("watchlist", entries)):
         try:
-            found = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            # Mapped: numpy then compares the shape with the file's size before it takes memory.
+            found = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError, SyntaxError, OverflowError, TokenError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not a .npy array"
             raise InputError(f"{name} {path}: {reason or 'not readable'}") from None
         if not isinstance(found, np.ndarray) or found.dtype not in (np.float32, np.float64):

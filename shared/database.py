@@ -23,6 +23,7 @@ from shared.errors import DiskFull, FormatError, Locked, ResourceError, TwokeyEr
 # The log is copied back by `checkpoint`, away from the hot path; this is only the fallback.
 _FALLBACK_CHECKPOINT_PAGES = 16_384
 _SHORT_LOG_BYTES = 8 << 20
+_UNSOUND = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
 
 
 class Database:
@@ -93,6 +94,17 @@ class Database:
         """The connection, for queries."""
         with self.lock, self._typed_errors():
             yield self._connection
+
+    @contextmanager
+    def restoring(self) -> Iterator[sqlite3.Connection]:
+        """As `reading`, for content that is decoded. Raises FormatError where it is not sound."""
+        try:
+            with self.reading() as connection:
+                yield connection
+        except _UNSOUND as error:
+            raise FormatError(
+                f"{self.kind} {self.path}: its content is not sound ({type(error).__name__})"
+            ) from error
 
     def sync(self) -> None:
         """Makes all written transactions durable, without holding up writers.
@@ -184,6 +196,8 @@ class Database:
             yield
         except sqlite3.Error as error:
             raise self._typed(error) from error
+        except UnicodeDecodeError as error:  # SQLite's own message, quoting a broken schema
+            raise FormatError(f"{self.kind} {self.path}: not a sound database file") from error
 
     def _typed(self, error: sqlite3.Error) -> TwokeyError:
         code = getattr(error, "sqlite_errorcode", 0)

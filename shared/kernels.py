@@ -195,10 +195,24 @@ def _check(name: str, array: NDArray[Any], dtype: type[np.generic], shape: tuple
         )
 
 
-# -- memory access inside kernels ------------------------------------------------------
+# -- inside kernels ----------------------------------------------------------------------
 
 _I64 = ir.IntType(64)
 _I32 = ir.IntType(32)
+
+
+@intrinsic
+def opaque(typing_context: Any, value: Any) -> Any:
+    """The u64 itself, of which the optimiser knows nothing.
+
+    A mask made of a bit that was cut out with `opaque(1)` stays a mask: of a bit that it knows to
+    be 0 or 1 the optimiser makes a choice, and of a choice the code generator may make a jump.
+    """
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        return builder.asm(ir.FunctionType(_I64, [_I64]), "", "=r,0", args, False)
+
+    return types.uint64(types.uint64), emit
 
 
 @intrinsic
