@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from shared.database import Database
-from shared.engine_file import EngineHeader
+from shared.engine_header import EngineHeader
 from shared.errors import SlotReused
 
 JOURNAL_FILE: Final = "engine.db"

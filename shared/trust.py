@@ -21,8 +21,8 @@ def identity_file_name(role: Role, name: str) -> str:
 class TrustedIdentities:
     """What is in the folder, read once and verified.
 
-    There is at most one dealer, one p0 and one p1, and one camera of a name. Raises ConfigError,
-    FormatError, AuthenticationFailed for a file that does not belong there.
+    There is at most one dealer, one p0 and one p1, and one camera and one authority of a name.
+    Raises ConfigError, FormatError, AuthenticationFailed for a file that does not belong there.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -47,10 +47,11 @@ class TrustedIdentities:
 
     def camera(self, name: str) -> PublicIdentity:
         """A camera's identity. Raises ConfigError when it is not trusted."""
-        found = self._known.get(("camera", name))
-        if found is None:
-            raise ConfigError(f"camera {name} is not trusted in {self.folder}")
-        return found
+        return self._named("camera", name)
+
+    def authority(self, name: str) -> PublicIdentity:
+        """An authority's identity. Raises ConfigError when it is not trusted."""
+        return self._named("authority", name)
 
     def cameras(self) -> list[PublicIdentity]:
         """All trusted cameras, by name."""
@@ -73,6 +74,12 @@ class TrustedIdentities:
         write_atomic(path, content, "public identity", mode=PUBLIC, replace=False)
         self._known[identity.role, identity.name] = identity
         return True
+
+    def _named(self, role: Role, name: str) -> PublicIdentity:
+        found = self._known.get((role, name))
+        if found is None:
+            raise ConfigError(f"{role} {name} is not trusted in {self.folder}")
+        return found
 
     def _check_place(self, identity: PublicIdentity) -> None:
         for known in self._known.values():

@@ -7,7 +7,8 @@ from pathlib import Path
 from party.engine.link import DEADLINE_SECONDS, connect, listen
 from party.engine.material import Material
 from party.engine.session import EngineSession
-from shared.engine_file import EngineFile, read_engine_header
+from shared.engine_file import EngineFile
+from shared.engine_header import read_engine_header
 from shared.errors import InputError
 from shared.heap import keep_freed_memory
 from shared.roles import RoleFolder
@@ -31,7 +32,7 @@ def begin(
     if identity.role not in ("p0", "p1"):
         raise InputError(f"{folder}: is a {identity.role}'s, expected a party's")
     party = 0 if identity.role == "p0" else 1
-    window = read_engine_header(material).window.id
+    window = read_engine_header(material).header.window.id
     window_key = load_private_window_key(role.state, window, identity.role, identity.name)
     peer = role.trusted().the("p1" if party == 0 else "p0")
     file = EngineFile.open(material, dealer=role.trusted().the("dealer"), window_key=window_key)

@@ -313,9 +313,9 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from shared import engine_journal
-from shared.engine_file import read_engine_header
+from shared.engine_header import read_engine_header
 
-header = read_engine_header(Path(sys.argv[1]))
+header = read_engine_header(Path(sys.argv[1])).header
 engine_journal.mark_begun(Path(sys.argv[2]), header)
 sys.stdout.write("marked")
 sys.stdout.flush()
