@@ -11,12 +11,11 @@ from typing import NoReturn
 import click
 import orjson
 
-from party import watchlist
 from party.auditcli import audit_group
 from party.config import PartyConfig
 from party.enroll import enroll_command
 from party.status import STATUS_FILE, read_status, render_status
-from shared import config
+from shared import config, watchlist
 from shared.cli import program, run
 from shared.errors import EXIT_OK, EXIT_RESOURCE
 from shared.keys import Role
