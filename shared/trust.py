@@ -47,11 +47,14 @@ class TrustedIdentities:
 
     def camera(self, name: str) -> PublicIdentity:
         """A camera's identity. Raises ConfigError when it is not trusted."""
-        return self._named("camera", name)
+        return self.named("camera", name)
 
-    def authority(self, name: str) -> PublicIdentity:
-        """An authority's identity. Raises ConfigError when it is not trusted."""
-        return self._named("authority", name)
+    def named(self, role: Role, name: str) -> PublicIdentity:
+        """The identity of this role and name. Raises ConfigError when it is not trusted."""
+        found = self._known.get((role, name))
+        if found is None:
+            raise ConfigError(f"{role} {name} is not trusted in {self.folder}")
+        return found
 
     def cameras(self) -> list[PublicIdentity]:
         """All trusted cameras, by name."""
@@ -74,12 +77,6 @@ class TrustedIdentities:
         write_atomic(path, content, "public identity", mode=PUBLIC, replace=False)
         self._known[identity.role, identity.name] = identity
         return True
-
-    def _named(self, role: Role, name: str) -> PublicIdentity:
-        found = self._known.get((role, name))
-        if found is None:
-            raise ConfigError(f"{role} {name} is not trusted in {self.folder}")
-        return found
 
     def _check_place(self, identity: PublicIdentity) -> None:
         for known in self._known.values():
