@@ -95,18 +95,23 @@ class Material:
                 f"engine material: found {self.plan.count(kind)} items of {kind}, "
                 f"expected {first + count}"
             )
-        if count:
-            if taken.intersects(first, count):
-                raise SlotReused(f"engine material: items of {kind} from {first} on are used")
-            taken.add(first, count)
+        if not count:
+            nothing = np.empty(kind.shape(0, kind.elements), dtype=np.uint64)
+            own = [nothing] if kind.wide else [*nothing]
+            return Items(kind, first, 0, own, own, self)
+        if taken.intersects(first, count):
+            raise SlotReused(f"engine material: items of {kind} from {first} on are used")
+        taken.add(first, count)
         values, macs = self._elements(kind, first, count)
         return Items(kind, first, count, values, macs, self)
 
     def evaluate(self, items: Items, points: Sequence[U64]) -> tuple[SharedArray, ...]:
         """As `Items.evaluate`."""
         kind = items.kind
-        stream = self._streams[kind, True]
         out = [np.empty((2, items.count, 2), dtype=np.uint64) for _ in kind.keys]
+        if not items.count:
+            return tuple(SharedArray(self.key, value, mac) for value, mac in out)
+        stream = self._streams[kind, True]
         roots = [
             elements(self.plan, self.file.key, kind, ROOT + number, items.first, items.count, 1)[0]
             for number in range(len(kind.keys))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import signal
@@ -84,7 +85,13 @@ class PrivateWorld:
             return
         program, *rest = map(str, arguments)
         groups = {"camera": camera_program, "dealer": dealer_program, "party": party_program}
-        groups[program].main(rest, standalone_mode=False)
+        handlers, level = logging.root.handlers[:], logging.root.level
+        try:
+            groups[program].main(rest, standalone_mode=False)
+        finally:  # a command sets up the logging of its process
+            logging.root.handlers[:] = handlers
+            logging.root.setLevel(level)
+            logging.captureWarnings(False)
 
     def config(self, who: str) -> Path:
         """The configuration file of dealer, party, camera or authority."""
