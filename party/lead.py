@@ -15,7 +15,7 @@ from party.intake import HeldFaces
 from party.journal import BatchOutcome, Count
 from party.matching import P0Confirming, P0Revealed, reveal_p0
 from party.matchqueue import MatchQueue
-from party.places import Entry, PlaceTable, propose
+from party.places import PlaceTable, propose
 from party.prepare import CheckHeader, P0Committed, P0Started, start_p0
 from party.schedule import CheckPlan, Demand, plan_check
 from party.session import WindowSession, failed, split_digests
@@ -45,6 +45,7 @@ from shared.messages import (
     pack_runs,
     unpack_runs,
 )
+from shared.watchlist import Entry
 
 log = logging.getLogger(__name__)
 HELLO_SECONDS = 0.5

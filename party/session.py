@@ -15,7 +15,6 @@ from party.agreement import SessionState, common_sets, own_hello, reconcile, rem
 from party.intake import HeldFaces, parse_faces
 from party.journal import Count
 from party.outcomes import WindowOutcomes
-from party.places import Entry
 from party.windowstate import Moment
 from shared.codec import Buffer
 from shared.errors import (
@@ -42,6 +41,7 @@ from shared.messages import (
     Welcome,
     unpack_runs,
 )
+from shared.watchlist import Entry
 
 log = logging.getLogger(__name__)
 PING_SECONDS = 1.0

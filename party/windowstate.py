@@ -16,7 +16,7 @@ from party.latency import LatencyCounts
 from party.matching import BatchHeader, TagPart, TagShares
 from party.material import PartySet
 from party.outbox import Limits, Outbox
-from party.places import Entry, PlaceTable
+from party.places import PlaceTable
 from party.prepare import CheckHeader, OpeningShares, Passed
 from party.slots import SetLedger
 from shared.errors import (
@@ -28,6 +28,7 @@ from shared.messages import (
     Run,
 )
 from shared.params import Parameters
+from shared.watchlist import Entry
 
 
 @dataclass(frozen=True, slots=True)

@@ -233,6 +233,10 @@ class Connection:
             return None
         return _buffers(taken[0])
 
+    def reachable(self, seconds: float) -> bool:
+        """Waits until a message can be sent; without `ahead`, until the server is there."""
+        return bool(self.socket.poll(round(1000 * seconds), zmq.POLLOUT))
+
     def send(self, frames: list[Buffer]) -> bool:
         """False when the queue is full, or nobody is there and nothing is queued ahead."""
         try:

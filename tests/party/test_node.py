@@ -12,12 +12,12 @@ import pytest
 from party.config import PartyConfig
 from party.materialfolder import FoundFile
 from party.node import PartyNode
-from party.watchlist import Person
 from party.windowstate import Moment
 from perf.deployment import Deployment, deploy
 from shared import config
 from shared.errors import FormatError, HeaderMismatch, WindowClosed
 from shared.messages import CameraMessage, FaceAck, Outcome, Refused
+from shared.watchlist import Person
 from shared.windowkeys import Window, private_path, publish_window_key
 from tests.material_support import SMALL
 

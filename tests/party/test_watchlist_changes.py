@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from party.places import Entry
 from shared.messages import PlaceMap, Prep0
+from shared.watchlist import Entry
 from tests.support.minted import minted, parameters
 from tests.support.pair import LIMITS, Frames, Pair, honest
 from tests.support.scenes import (

@@ -22,7 +22,6 @@ from party.eventlines import Status
 from party.events import EventStore, FaceEvent
 from party.journal import PartyJournal, SlotState
 from party.outbox import Limits, Outbox
-from party.places import Entry
 from party.session import WindowSession
 from party.windows import Opener
 from party.windowstate import Moment
@@ -45,6 +44,7 @@ from shared.messages import (
     Welcome,
     unpack_runs,
 )
+from shared.watchlist import Entry
 from tests.support.minted import PARTIES, START_MS, MintedWindow, names_of_matches
 
 Frames = list[Buffer]
