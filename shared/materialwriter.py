@@ -34,6 +34,8 @@ from shared.sets import SetName
 from shared.windowkeys import TAG_BYTES, WindowKey
 
 TEMPORARY_SUFFIX = ".part"
+# Gigabytes left to the kernel's own time would hold up the small writes of others on this disk.
+_SYNC_BYTES = 32 << 20
 
 
 def seal_header(
@@ -96,6 +98,7 @@ class MaterialWriter:
         self._temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{TEMPORARY_SUFFIX}")
         self._cipher = ChunkCipher(content_key, signed)
         self._lock = threading.Lock()
+        self._unsynced = 0
         self._written = {kind: bytearray(signed.header.chunks(kind)) for kind in ChunkKind}
         try:
             self._handle = os.open(
@@ -125,9 +128,15 @@ class MaterialWriter:
             if self._written[kind][number]:
                 raise InputError(f"{kind.name.lower()} chunk {number} is written already")
             self._written[kind][number] = 1
+            self._unsynced += length
+            due = self._unsynced >= _SYNC_BYTES
+            if due:
+                self._unsynced = 0
         out = thread_buffer(length)
         self._cipher.encrypt(kind, number, content, out)
         self._write(out, offset)
+        if due:
+            self._sync()
 
     def finish(self) -> None:
         """Makes the whole file durable under its temporary name. Raises InputError for a gap."""
@@ -135,8 +144,8 @@ class MaterialWriter:
             missing = written.find(0)
             if missing >= 0:
                 raise InputError(f"{kind.name.lower()} chunk {missing} was never written")
+        self._sync()
         try:
-            os.fsync(self._handle)
             os.close(self._handle)
             self._handle = -1
         except OSError as error:
@@ -164,6 +173,12 @@ class MaterialWriter:
 
     def __exit__(self, *_: object) -> None:
         self.abandon()
+
+    def _sync(self) -> None:
+        try:
+            os.fdatasync(self._handle)
+        except OSError as error:
+            raise file_error(error, "material file", self.path) from None
 
     def _write(self, content: memoryview, offset: int) -> None:
         done = 0
