@@ -16,6 +16,7 @@ from shared.errors import ConfigError, ResourceError
 
 HEARTBEAT_MS = 1_000
 HEARTBEAT_TIMEOUT_MS = 5_000
+_LINGER_MS = 1_000
 RECONNECT_MS = 50
 RECONNECT_MAX_MS = 2_000
 
@@ -130,7 +131,7 @@ class Transport:
     def close(self) -> None:
         """Closes all sockets and the context."""
         for socket in self._sockets:
-            socket.close(linger=200)
+            socket.close(linger=_LINGER_MS)
         if self._authenticator is not None:
             self._authenticator.stop()
         self._context.term()

@@ -229,9 +229,7 @@ def test_the_end_of_the_window_ends_the_run_after_the_last_outcome(tmp_path: Pat
         serving(*parties),
         CameraRunner(folder.path, folder.settings) as runner,
     ):
-        with pytest.raises(
-            ResourceError, match=r"^now \(.*\) has ended, \d+ faces were sent; no"
-        ):
+        with pytest.raises(ResourceError, match=r"^now \(.*\) has ended, \d+ faces were sent; no"):
             runner.run(source())
         outcomes = runner.outcomes()
     assert outcomes["p0_verified"] == outcomes["p1_verified"] == len(slots(parties[0])) > 0
