@@ -157,7 +157,7 @@ class CameraAgent:
 
     def step(self, milliseconds: int) -> None:
         """Receives, says hello, resends what is overdue. Raises what a party refused for good."""
-        self._poller.wait(milliseconds)
+        self._poller.ready(milliseconds)
         for link in self._links:
             while (frames := link.connection.receive()) is not None:
                 self._received(link, frames)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from party.agreement import NO_NONCE, SessionState, check_hello, session_id
 from party.batches import Settled, awaiting, batch_name, check_name, settled_batch
+from party.deadlines import refuse_late
 from party.intake import HeldFaces
 from party.journal import BatchOutcome, Count
 from party.matching import P0Confirming, P0Revealed, reveal_p0
@@ -98,12 +99,8 @@ class LeadSession(WindowSession):
                 self._next_hello = moment.seconds + HELLO_SECONDS
                 self.send(self.hello(self._nonce, NO_NONCE, moment))
             return
-        for check in self._checks.values():
-            if moment.seconds > check.deadline:
-                raise PeerVanished(f"check {check.state.header.check}: no answer in time")
-        for batch in self._batches.values():
-            if moment.seconds > batch.deadline:
-                raise PeerVanished(f"batch {batch.state.header.batch}: no answer in time")
+        refuse_late("check", self._checks, moment.seconds)
+        refuse_late("batch", self._batches, moment.seconds)
         if self._proposals and moment.seconds > self._proposal_due:
             raise PeerVanished("P1 agreed to no place map in time")
         if not self.draining:
@@ -145,8 +142,10 @@ class LeadSession(WindowSession):
 
     def on_held(self, held: HeldFaces, moment: Moment) -> None:
         """A face that P1 holds too may be matched."""
-        if self.shared(held.run.set_id):
-            self._wanting.add(held.run.set_id)
+        owner = held.owner
+        ahead = min(held.run.stop + self.limits.prepare_ahead, owner.slots)
+        if self.shared(owner.set_id) and self.ledger(owner.set_id).mark.prepared < ahead:
+            self._wanting.add(owner.set_id)
         known = self._queue.digest_of(held.run)
         if known is not None and self._same_faces(held, known):
             self._queue.add(held)
@@ -262,7 +261,7 @@ class LeadSession(WindowSession):
     # -- prepare -------------------------------------------------------------------------
 
     def _start_checks(self, moment: Moment) -> None:
-        if self.table.epoch == 0 or not self.table.entries:
+        if not self._wanting or self.table.epoch == 0 or not self.table.entries:
             return
         while len(self._checks) < self.limits.checks_in_flight:
             plan = self._plan()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
 
 from party import audit
+from party.acks import Acknowledgements
 from party.auditfile import pack_head, unpack_head
 from party.config import PartyConfig
 from party.counters import WireCounters
@@ -70,8 +70,6 @@ _ROUND_CAMERA = 64
 _SECOND = 1.0
 _QUIET_SECONDS = 0.2
 _KEY_CHECK_SECONDS = 60.0
-_ACK_SECONDS = 0.02
-_ACK_OUTCOMES = 10_000  # in one message, which a camera takes up to a MiB
 _MAX_MESSAGE = 80 << 20
 _MAX_CAMERA_FRAME = 17 << 20  # the most faces of the most coordinates
 _CAMERA_QUEUE = 1_000
@@ -89,16 +87,6 @@ class _Camera:
     next_log: float = 0.0
 
 
-@dataclass(slots=True)
-class _Acks:
-    """Outcomes that wait for stable storage before cameras may forget."""
-
-    waiting: dict[tuple[str, str, bytes], list[FaceAck]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
-    since: float = 0.0
-
-
 class PartyNode:
     """Everything of one party process. Use: `open`, then `run` until `stop`; then `close`.
 
@@ -110,7 +98,7 @@ class PartyNode:
         role = RoleFolder(folder)
         self.config = config
         self.limits: Limits = config.limits.limits()
-        self.outbox = Outbox(os.urandom)
+        self.outbox = Outbox(os.urandom, self._flush_peer)
         self.wire = WireCounters()
         self.stopping = False
         identity = role.identity("p0" if config.party == 0 else "p1")
@@ -123,7 +111,6 @@ class PartyNode:
         self._sessions: dict[str, WindowSession] = {}
         self._files: dict[str, list[FoundFile]] = {}
         self._material = MaterialFolder(config.material)
-        self._acks = _Acks()
         self._next_second = 0.0
         self._next_key_check = 0.0
         self._next_malformed = 0.0
@@ -153,6 +140,7 @@ class PartyNode:
                 self._metrics = _metrics(config.metrics_listen)
                 self._health = _health(config, role.state)
                 self._upkeep = Upkeep(self.journal.maintain, self.events.maintain)
+                self._acks = Acknowledgements(self._sync, self._to_camera)
             except BaseException:
                 self.events.close()
                 raise
@@ -222,7 +210,7 @@ class PartyNode:
         log.info("P%d is ready; cameras on %s", self.config.party, self._camera_end.endpoint())
         while not self.stopping:
             self._round()
-            fatal = self._fatal or self._upkeep.error
+            fatal = self._fatal or self._upkeep.error or self._acks.error
             if fatal is not None:
                 raise fatal
         self._drain()
@@ -234,6 +222,7 @@ class PartyNode:
     def close(self) -> None:
         """Closes windows' files, sockets, journal and events; what is prepared stays."""
         self._upkeep.close()
+        self._acks.close()
         for session in self._sessions.values():
             for held in session.sets.values():
                 held.close()
@@ -247,8 +236,13 @@ class PartyNode:
         self.journal.close()
 
     def _round(self) -> None:
-        busy = self._read_peer()
-        busy = self._read_cameras() or busy
+        ready = self._poller.ready(0)
+        if not ready and not self._work_ahead():
+            ready = self._poller.ready(_IDLE_MS)
+        if self._peer_end in ready:
+            self._read_peer()
+        if self._camera_end in ready:
+            self._read_cameras()
         moment = now()
         if moment.seconds >= self._next_second:
             self._next_second = moment.seconds + _SECOND
@@ -256,8 +250,6 @@ class PartyNode:
         for session in self._sessions.values():
             session.tick(moment)
         self._flush(moment)
-        if not busy and not self._work_ahead():
-            self._poller.wait(_IDLE_MS)
 
     def _drain(self) -> None:
         """Lets batches and checks in flight end, for a few seconds at most.
@@ -275,13 +267,14 @@ class PartyNode:
             for session in self._sessions.values():
                 session.tick(moment)
             self._flush(moment)
-            self._poller.wait(_IDLE_MS)
+            self._poller.ready(_IDLE_MS)
             if any(session.busy or session.expects_more for session in self._sessions.values()):
                 quiet = moment.seconds + _QUIET_SECONDS
         moment = now()
         for session in self._sessions.values():
             session.suspend(moment)
-        self._flush(moment, force=True)
+        self._flush(moment)
+        self._acks.finish()
         self._write_status(moment, "stopped")
 
     def _work_ahead(self) -> bool:
@@ -289,11 +282,11 @@ class PartyNode:
 
     # -- messages in -----------------------------------------------------------------------
 
-    def _read_peer(self) -> bool:
-        for count in range(_ROUND_PEER):
+    def _read_peer(self) -> None:
+        for _ in range(_ROUND_PEER):
             frames = self._peer_frames()
             if frames is None:
-                return count > 0
+                return
             self.wire.received(frames)
             try:
                 message = PARTY_CODEC.decode(frames)
@@ -301,7 +294,6 @@ class PartyNode:
                 self._malformed(error, now())
                 continue
             self._route_peer(message, now())
-        return True
 
     def _malformed(self, error: TwokeyError, moment: Moment) -> None:
         """Once a second at most: else two versions would answer each other's answers for ever."""
@@ -351,11 +343,11 @@ class PartyNode:
         if len(self._sessions) <= 1:
             self._fatal = error
 
-    def _read_cameras(self) -> bool:
-        for count in range(_ROUND_CAMERA):
+    def _read_cameras(self) -> None:
+        for _ in range(_ROUND_CAMERA):
             received = self._camera_end.receive()
             if received is None:
-                return count > 0
+                return
             camera = self._cameras.get(received.key)
             if camera is None:
                 continue
@@ -371,7 +363,6 @@ class PartyNode:
                     log.warning("camera %s: %s", camera.name, error)
                 kind, detail = type(error).__name__, printable(str(error))
                 self._to_camera(camera.name, CameraRefused(window, camera.name, kind, detail))
-        return True
 
     def _from_camera(self, camera: _Camera, message: CameraMessage, frames: list[Buffer]) -> None:
         if not isinstance(message, CameraHello | Faces):
@@ -398,25 +389,18 @@ class PartyNode:
 
     # -- messages out ----------------------------------------------------------------------
 
-    def _flush(self, moment: Moment, *, force: bool = False) -> None:
+    def _flush(self, moment: Moment) -> None:
         self._flush_peer()
         for camera, message in self.outbox.take_cameras():
             if isinstance(message, FaceAck):
-                if not self._acks.waiting:
-                    self._acks.since = moment.seconds
-                key = (message.window, camera, message.mint_id)
-                self._acks.waiting[key].append(message)
+                self._acks.add(camera, message, moment.seconds)
             else:
                 self._to_camera(camera, message)
-        if self._acks.waiting and (force or moment.seconds - self._acks.since > _ACK_SECONDS):
-            self.journal.sync()
-            self.events.sync()
-            for (window, camera, mint_id), acks in self._acks.waiting.items():
-                outcomes = tuple(outcome for ack in acks for outcome in ack.outcomes)
-                for first in range(0, len(outcomes), _ACK_OUTCOMES):
-                    part = outcomes[first : first + _ACK_OUTCOMES]
-                    self._to_camera(camera, FaceAck(window, camera, mint_id, part))
-            self._acks.waiting.clear()
+        self._acks.advance(moment.seconds)
+
+    def _sync(self) -> None:
+        self.journal.sync()
+        self.events.sync()
 
     def _flush_peer(self) -> None:
         for message in self.outbox.take_peer():

@@ -50,11 +50,19 @@ def most_faces(places: int) -> int:
     return max(1, _COMPARISONS // max(places, 1))
 
 
+def _nobody() -> None:
+    """Nobody takes messages early: they lie in the outbox until the step ends."""
+
+
 @dataclass(slots=True)
 class Outbox:
-    """Messages that a step of a session produced, in order; random: fresh random bytes."""
+    """Messages that a step of a session produced, in order.
+
+    random: fresh random bytes. deliver: sends the peer what lies here, before the step ends.
+    """
 
     random: Callable[[int], bytes]
+    deliver: Callable[[], None] = _nobody
     peer: list[PartyMessage] = field(default_factory=list)
     cameras: list[tuple[str, CameraMessage]] = field(default_factory=list)
 

@@ -72,12 +72,21 @@ class PlaceTable:
         self.mask = sum(1 << place for place in self.places)
         self.numbers = _numbers(params, self.entries)
         self._digest = self._make_digest()
+        self._names: dict[tuple[int, ...], tuple[str, ...]] = {}
 
     def chosen(self, mask: int) -> tuple[int, ...]:
         """Live places that are in the mask as well, ascending."""
         if mask & self.mask == self.mask:
             return self.places
         return tuple(place for place in self.places if mask >> place & 1)
+
+    def names(self, live: tuple[int, ...]) -> tuple[str, ...]:
+        """The entries' names at these live places, in their order; to be asked for again."""
+        found = self._names.get(live)
+        if found is None:
+            found = tuple(self.entries[place].name for place in live)
+            self._names = {live: found}
+        return found
 
     def bindings(self) -> tuple[Binding, ...]:
         """The live bindings, places ascending."""

@@ -118,6 +118,7 @@ class WindowSession(WindowOutcomes):
                 self.drop("the peer is silent", moment)
             elif moment.seconds - self._last_ping >= PING_SECONDS:
                 self._last_ping = moment.seconds
+                self.journal.write_verified()  # the peer may forget what it says is settled
                 self.send(Ping(self.session, moment.wall_ms, self.settled_below()))
                 self.every_second(moment)
         try:

@@ -203,12 +203,13 @@ class Poller:
 
     def __init__(self, *ends: Listener | Connection) -> None:
         self._poller = zmq.Poller()
+        self._ends: dict[object, Listener | Connection] = {end.socket: end for end in ends}
         for end in ends:
             self._poller.register(end.socket, zmq.POLLIN)
 
-    def wait(self, milliseconds: int) -> bool:
-        """Whether something can be received; returns at once if so."""
-        return bool(self._poller.poll(milliseconds))
+    def ready(self, milliseconds: int) -> list[Listener | Connection]:
+        """Where something can be received; returns at once if there is any."""
+        return [self._ends[socket] for socket, _ in self._poller.poll(milliseconds)]
 
 
 def _user_id(frame: zmq.Frame) -> bytes:

@@ -70,7 +70,7 @@ class SocketLink:
             left = limit - time.monotonic()
             if left <= 0:
                 raise PeerVanished(f"engine peer: no message in {self._deadline:.0f} s")
-            self._poller.wait(max(1, int(1000 * left)))
+            self._poller.ready(max(1, int(1000 * left)))
         self.bytes_received += sum(map(_size, frames))
         message: EngineMessage = ENGINE_CODEC.decode(frames)
         if isinstance(message, EngineRefused):

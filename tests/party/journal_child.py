@@ -65,6 +65,7 @@ def steps(path: Path) -> Iterator[str]:
     journal.record_expectation(b"b", b"expected", b"commitment")
     yield "expected"
     journal.finish(b"b", BatchOutcome.VERIFIED)
+    journal.write_verified()
     yield "verified"
     journal.mark_revealed(b"e", [Run(SET.set_id, 2, 1)])
     yield "revealed again"

@@ -151,11 +151,12 @@ def test_many_outcomes_travel_in_messages_that_a_camera_takes(
     made: Deployment, node: PartyNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[CameraMessage] = []
-    monkeypatch.setattr(node, "_to_camera", lambda _name, message: sent.append(message))
+    monkeypatch.setattr(node._acks, "_tell", lambda _name, message: sent.append(message))
     for slot in range(25_000):
         ack = FaceAck(made.window.id, CAMERA, bytes(16), (Outcome(slot, 1, 1),))
         node.outbox.cameras.append((CAMERA, ack))
-    node._flush(after(made, -60), force=True)
+    node._flush(after(made, -60))
+    node._acks.finish()
     assert [len(m.outcomes) for m in sent if isinstance(m, FaceAck)] == [10_000, 10_000, 5_000]
 
 
