@@ -212,6 +212,11 @@ class FollowSession(WindowSession):
         return bool(self._checks or self._batches)
 
     @property
+    def expects_more(self) -> bool:
+        """Whether P0 may still begin a batch with faces that it was told of."""
+        return self.session is not None and len(self.intake) > len(self._announce)
+
+    @property
     def in_flight(self) -> int:
         """Batches in flight."""
         return len(self._batches)

@@ -70,6 +70,7 @@ _ROUND_PEER = 256
 _AHEAD_FACES = 64
 _ROUND_CAMERA = 64
 _SECOND = 1.0
+_QUIET_SECONDS = 0.2
 _KEY_CHECK_SECONDS = 60.0
 _MAX_MESSAGE = 80 << 20
 _MAX_CAMERA_FRAME = 17 << 20  # the most faces of the most coordinates
@@ -83,10 +84,11 @@ _UNKNOWN = bytes(32)
 
 @dataclass(slots=True)
 class _Camera:
-    """A camera's name, and the route by which it was last heard."""
+    """A camera's name, the route by which it was last heard, and when its next error is logged."""
 
     name: str
     route: bytes | None = None
+    next_log: float = 0.0
 
 
 class PartyNode:
@@ -205,6 +207,7 @@ class PartyNode:
                 handover=True,
             )
         self._peer = PeerLink(peer_end, os.urandom)
+        self._peer_end = peer_end
         self._poller = Poller(self._camera_end, peer_end)
         self._doorkeepers = [
             Doorkeeper(end, most=_SPARE_CONNECTIONS + 2 * len(self._cameras), backlog=backlog)
@@ -267,17 +270,24 @@ class PartyNode:
         self._flush(moment)
 
     def _drain(self) -> None:
-        """Lets batches and checks in flight end, for a few seconds at most."""
-        deadline = time.monotonic() + self.limits.confirm_deadline
+        """Lets batches and checks in flight end, for a few seconds at most.
+
+        P0 may begin another one with faces that it was told of: until it is quiet for a while.
+        """
         for session in self._sessions.values():
             session.draining = True
-        while time.monotonic() < deadline and any(s.busy for s in self._sessions.values()):
+        moment = now()
+        deadline = moment.seconds + self.limits.confirm_deadline
+        quiet = moment.seconds + _QUIET_SECONDS
+        while moment.seconds < min(deadline, quiet):
             self._read_peer()
             moment = now()
             for session in self._sessions.values():
                 session.tick(moment)
             self._flush(moment)
             self._poller.ready(_IDLE_MS)
+            if any(session.busy or session.expects_more for session in self._sessions.values()):
+                quiet = moment.seconds + _QUIET_SECONDS
         moment = now()
         for session in self._sessions.values():
             session.suspend(moment)
@@ -334,6 +344,8 @@ class PartyNode:
         if isinstance(message, Refused):
             if message.session == _UNKNOWN and message.error == HeaderMismatch.__name__:
                 self._mismatched(HeaderMismatch(f"the peer refuses: {message.detail}"))
+            elif message.error == StaleMessage.__name__:
+                pass  # one of the two was restarted
             elif message.error != self._told_refusal:  # a Hello is refused twice a second
                 self._told_refusal = message.error
                 text = f"the peer refuses: {message.error}: {message.detail}"
@@ -364,7 +376,9 @@ class PartyNode:
                 window = getattr(message, "window", "")
                 self._from_camera(camera, message, received.frames)
             except TwokeyError as error:
-                log.warning("camera %s: %s", camera.name, error)
+                if time.monotonic() >= camera.next_log:  # it may send the same thousands of times
+                    camera.next_log = time.monotonic() + _SECOND
+                    log.warning("camera %s: %s", camera.name, error)
                 kind, detail = type(error).__name__, printable(str(error))
                 self._to_camera(camera.name, CameraRefused(window, camera.name, kind, detail))
 
@@ -439,11 +453,10 @@ class PartyNode:
             self._audit_head = head
 
     def _open_windows(self, moment: Moment) -> None:
-        there, unreadable = self._material.scan()
-        if unreadable is not None and not self._sessions:
-            self._fatal = unreadable
+        there, problem = self._material.scan()
         for window, files in there.items():
-            if window in self._sessions:
+            former = self._sessions.get(window)
+            if former is not None and (former.closed is not None or former.holds(files)):
                 continue
             usable = [f for f in files if not self._removed(f, moment)]
             if not usable:
@@ -451,29 +464,53 @@ class PartyNode:
             start = usable[0].header.window.start_ms
             if start - moment.wall_ms > self.config.open_ahead_seconds * 1000:
                 continue
-            try:
-                check_threshold(self.config.threshold, usable[0].header.params)
-                entries = self._people.entries(usable[0].header.params)
-                session = self._opener.open(usable, entries, moment)
-            except TwokeyError as error:
-                self._material.refuse(usable)
-                if isinstance(error, WindowClosed):  # by a process that did not come to this
-                    self._opener.end(window, usable)
-                log.error("window %s: %s", window, error)
-                self.events.announce("window refused", f"{window}: {error}")
-                if not self._sessions:
-                    self._fatal = error
+            if former is not None and not self._set_aside(former):
                 continue
-            self._sessions[window] = session
-            self._files[window] = usable
-            digest = session.params.digest().hex()
-            self.events.note(audit.WINDOW, f"window {window}: open, parameters {digest}")
-            log.info(
-                "window %s is open: %d cameras, %d slots",
-                window,
-                len(session.sets),
-                sum(held.slots for held in session.sets.values()),
-            )
+            problem = self._open_window(window, usable, moment) or problem
+        if not self._sessions:
+            self._fatal = self._fatal or problem
+
+    def _open_window(
+        self, window: str, usable: list[FoundFile], moment: Moment
+    ) -> TwokeyError | None:
+        """Opens a window, or opens it anew with further cameras' material; what was in the way."""
+        former = self._sessions.get(window)
+        try:
+            check_threshold(self.config.threshold, usable[0].header.params)
+            entries = self._people.entries(usable[0].header.params)
+            session = self._opener.open(usable, entries, moment)
+        except TwokeyError as error:
+            if former is not None:  # it goes on with what it has
+                known = {file.path for file in self._files[window]}
+                usable = [file for file in usable if file.path not in known]
+                former.draining = False
+            self._material.refuse(usable)
+            if isinstance(error, WindowClosed):  # by a process that did not come to this
+                self._opener.end(window, usable)
+            log.error("window %s: %s", window, error)
+            self.events.announce("window refused", f"{window}: {error}")
+            return error
+        if former is not None:
+            former.suspend(moment)
+            self._latency.include(former.latency)
+            for held in former.sets.values():
+                held.close()
+        self._sessions[window] = session
+        self._files[window] = usable
+        digest = session.params.digest().hex()
+        self.events.note(audit.WINDOW, f"window {window}: open, parameters {digest}")
+        log.info(
+            "window %s is open: %d cameras, %d slots",
+            window,
+            len(session.sets),
+            sum(held.slots for held in session.sets.values()),
+        )
+        return None
+
+    def _set_aside(self, session: WindowSession) -> bool:
+        """Further cameras' material came: nothing new is begun; whether nothing is in flight."""
+        session.draining = True
+        return not session.busy and not session.expects_more
 
     def _end_windows(self, moment: Moment) -> None:
         grace = self._grace_ms()
@@ -525,7 +562,7 @@ class PartyNode:
 
     def _grace_ms(self) -> float:
         """How long after a window's end its last batches may still be confirmed."""
-        return (self.limits.clock_tolerance + self.limits.confirm_deadline) * 1000
+        return self.limits.grace * 1000
 
     def _reload_watchlist(self, moment: Moment) -> None:
         sessions = self._sessions.values()

@@ -31,6 +31,11 @@ class Limits:
     outages: int = 20
     prepare_attempts: int = 10_000
 
+    @property
+    def grace(self) -> float:
+        """Seconds after a window's end in which its last batches may still be confirmed."""
+        return self.clock_tolerance + self.confirm_deadline
+
     def slots_per_check(self, places: int) -> int:
         """Slots in one check, so that memory does not grow with the places in use."""
         return max(1, min(self.check_slots, _OPENINGS // max(places, 1)))

@@ -55,8 +55,7 @@ class Opener:
         Raises a typed error that names the file; nothing stays open then.
         """
         spec = _spec(files[0].header)
-        tolerance = self.limits.clock_tolerance * 1000
-        if moment.wall_ms > spec.end_ms + tolerance:
+        if moment.wall_ms > spec.end_ms + self.limits.grace * 1000:
             raise HeaderMismatch(f"window {spec.name}: it has ended")
         for found in files:
             if _spec(found.header) != spec:

@@ -39,7 +39,7 @@ RECIPIENT_OF: Final[dict[Role, EngineRecipient]] = {
     "camera": "client",
     "authority": "client",
 }
-_FORMAT: Final = HeaderFormat(
+FORMAT: Final = HeaderFormat(
     b"twokey-e",
     1,
     1 << 16,
@@ -116,7 +116,7 @@ class EngineHeader:
 
     def encode(self) -> bytes:
         """Prelude and canonical msgpack: what the signature covers."""
-        return _FORMAT.encode(
+        return FORMAT.encode(
             self.mint_id,
             self.window.id,
             self.window.start_ms,
@@ -198,10 +198,15 @@ def read_engine_header(path: Path) -> SignedEngineHeader:
 
 def read_header_from(handle: int, where: str) -> SignedEngineHeader:
     """As `read_engine_header`, of an open file."""
-    found = _FORMAT.read(handle, where)
+    found = FORMAT.read(handle, where)
     signed = SignedEngineHeader(_decode(found.fields, where), found.content, found.signature)
     check_size(handle, signed.file_bytes, where)
     return signed
+
+
+def decode_engine_header(body: bytes, where: str) -> EngineHeader:
+    """The header in its msgpack bytes. Raises FormatError."""
+    return _decode(FORMAT.decode(body, where), where)
 
 
 def _decode(found: dict[str, Any], where: str) -> EngineHeader:

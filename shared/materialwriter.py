@@ -28,6 +28,9 @@ from shared.reservedfile import ReservedFile
 from shared.sets import SetName
 from shared.windowkeys import TAG_BYTES, WindowKey
 
+# Gigabytes left to the kernel's own time would hold up the small writes of others on this disk.
+_SYNC_BYTES = 32 << 20
+
 
 def seal_header(
     dealer: Identity,
@@ -87,6 +90,7 @@ class MaterialWriter:
         self.signed = signed
         self._cipher = signed.cipher(content_key)
         self._lock = threading.Lock()
+        self._unsynced = 0
         self._written = {kind: bytearray(signed.header.chunks(kind)) for kind in ChunkKind}
         self.file = ReservedFile(path, signed.file_bytes, "material file")
         try:
@@ -106,9 +110,15 @@ class MaterialWriter:
             if self._written[kind][number]:
                 raise InputError(f"{kind.name.lower()} chunk {number} is written already")
             self._written[kind][number] = 1
+            self._unsynced += length
+            due = self._unsynced >= _SYNC_BYTES
+            if due:
+                self._unsynced = 0
         out = thread_buffer(length)
         self._cipher.encrypt(kind, number, content, out)
         self.file.write(out, offset)
+        if due:
+            self.file.flush()
 
     def finish(self) -> None:
         """Makes the whole file durable under its temporary name. Raises InputError for a gap."""

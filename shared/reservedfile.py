@@ -44,6 +44,13 @@ class ReservedFile:
             except OSError as error:
                 raise file_error(error, self._what, self.path) from None
 
+    def flush(self) -> None:
+        """Makes what is written so far durable."""
+        try:
+            os.fdatasync(self._handle)
+        except OSError as error:
+            raise file_error(error, self._what, self.path) from None
+
     def finish(self) -> None:
         """Makes the file durable under its temporary name."""
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from perf.deployment import Deployment, deploy
 from shared import config
 from shared.errors import FormatError, HeaderMismatch, WindowClosed
 from shared.messages import CameraMessage, FaceAck, Outcome, Refused
+from shared.transport import Received
 from shared.watchlist import Person
 from shared.windowkeys import Window, private_path, publish_window_key
 from tests.material_support import SMALL
@@ -160,3 +162,18 @@ def test_many_outcomes_travel_in_messages_that_a_camera_takes(
     node._flush(after(made, -60))
     node._acks.finish()
     assert [len(m.outcomes) for m in sent if isinstance(m, FaceAck)] == [10_000, 10_000, 5_000]
+
+
+def test_what_is_refused_to_one_camera_is_logged_once_a_second(
+    node: PartyNode, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (key,) = node._cameras
+    waiting = [Received(b"route", key, [b"nonsense"])] * 500
+    end = Mock(receive=lambda: waiting.pop() if waiting else None)
+    monkeypatch.setattr(node, "_camera_end", end)
+    moments = iter(np.arange(0.0, 5.0, 0.005))
+    monkeypatch.setattr("party.node.time.monotonic", lambda: float(next(moments)))
+    while waiting:
+        node._read_cameras()
+    assert end.send.call_count == 500
+    assert 2 <= sum("camera door" in line for line in caplog.messages) <= 4
