@@ -31,7 +31,6 @@ from shared.messages import (
 from shared.params import Parameters
 from shared.watchlist import Entry
 
-
 _RESERVED_BATCHES = 4
 
 
