@@ -111,6 +111,14 @@ class PartyConfig(Config):
         default="tcp://127.0.0.1:7701",
         description="P0: where P1 listens for it. P1: where it listens for P0.",
     )
+    private_faces: Path = Field(
+        default=Path("private-faces"),
+        description="Folder into which cameras' masked faces for private matching are put.",
+    )
+    private_address: str = Field(
+        default="tcp://127.0.0.1:7704",
+        description="As peer_address, for private matching.",
+    )
     threads: int = Field(default=1, ge=1, le=256, description="Threads of the numeric library.")
     chunk_cache_mib: int = Field(
         default=256, ge=1, description="Memory for decrypted material chunks, in MiB."

@@ -13,6 +13,7 @@ import numpy as np
 
 from party.agreement import SessionState, check_hello, session_id
 from party.batches import Settled, batch_name, check_name, settled_batch
+from party.deadlines import refuse_late
 from party.intake import HeldFaces
 from party.journal import BatchOutcome, Count
 from party.matching import BatchHeader, P1Revealed, reveal_p1
@@ -122,12 +123,8 @@ class FollowSession(WindowSession):
             return
         if self._announce and not self.draining:
             self._tell_held()
-        for check in self._checks.values():
-            if moment.seconds > check.deadline:
-                raise PeerVanished(f"check {check.state.header.check}: no answer in time")
-        for batch in self._batches.values():
-            if moment.seconds > batch.deadline:
-                raise PeerVanished(f"batch {batch.state.header.batch}: no answer in time")
+        refuse_late("check", self._checks, moment.seconds)
+        refuse_late("batch", self._batches, moment.seconds)
         if self._map_due is not None and moment.seconds > self._map_due:
             self._map_due = None
             raise PeerVanished("P0 proposed no place map for our watchlist in time")
@@ -213,6 +210,11 @@ class FollowSession(WindowSession):
     def busy(self) -> bool:
         """Whether a check or a batch is in flight."""
         return bool(self._checks or self._batches)
+
+    @property
+    def expects_more(self) -> bool:
+        """Whether P0 may still begin a batch with faces that it was told of."""
+        return self.session is not None and len(self.intake) > len(self._announce)
 
     @property
     def in_flight(self) -> int:
@@ -445,6 +447,7 @@ class FollowSession(WindowSession):
             settled.batch_id, opening.confirmation + opening.nonce, settled.encode()
         )
         self.send(opening)
+        self.outbox.deliver()  # P0 waits for it; what follows here can be done beside that
         self._openings[(settled.session, settled.number)] = opening
         del self._batches[message.batch]
         self.settle(settled, moment)

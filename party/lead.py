@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 
 from party.agreement import NO_NONCE, SessionState, check_hello, session_id
 from party.batches import Settled, awaiting, batch_name, check_name, settled_batch
+from party.deadlines import refuse_late
 from party.intake import HeldFaces
 from party.journal import BatchOutcome, Count
 from party.matching import P0Confirming, P0Revealed, reveal_p0
 from party.matchqueue import MatchQueue
-from party.places import Entry, PlaceTable, propose
+from party.places import PlaceTable, propose
 from party.prepare import CheckHeader, P0Committed, P0Started, start_p0
 from party.schedule import CheckPlan, Demand, plan_check
 from party.session import WindowSession, failed, split_digests
@@ -44,9 +45,11 @@ from shared.messages import (
     pack_runs,
     unpack_runs,
 )
+from shared.watchlist import Entry
 
 log = logging.getLogger(__name__)
 HELLO_SECONDS = 0.5
+_ENOUGH_FACES = 256
 _OWN_PATIENCE = 0.8  # of the face deadline
 
 
@@ -104,12 +107,8 @@ class LeadSession(WindowSession):
                 self._next_hello = moment.seconds + HELLO_SECONDS
                 self.send(self.hello(self._nonce, NO_NONCE, moment))
             return
-        for check in self._checks.values():
-            if moment.seconds > check.deadline:
-                raise PeerVanished(f"check {check.state.header.check}: no answer in time")
-        for batch in self._batches.values():
-            if moment.seconds > batch.deadline:
-                raise PeerVanished(f"batch {batch.state.header.batch}: no answer in time")
+        refuse_late("check", self._checks, moment.seconds)
+        refuse_late("batch", self._batches, moment.seconds)
         if self._proposals and moment.seconds > self._proposal_due:
             raise PeerVanished("P1 agreed to no place map in time")
         if not self.draining:
@@ -151,8 +150,10 @@ class LeadSession(WindowSession):
 
     def on_held(self, held: HeldFaces, moment: Moment) -> None:
         """A face that P1 holds too may be matched."""
-        if self.shared(held.run.set_id):
-            self._wanting.add(held.run.set_id)
+        owner = held.owner
+        ahead = min(held.run.stop + self.limits.prepare_ahead, owner.slots)
+        if self.shared(owner.set_id) and self.ledger(owner.set_id).mark.prepared < ahead:
+            self._wanting.add(owner.set_id)
         known = self._queue.digest_of(held.run)
         if known is not None and self._same_faces(held, known):
             self._queue.add(held)
@@ -268,7 +269,7 @@ class LeadSession(WindowSession):
     # -- prepare -------------------------------------------------------------------------
 
     def _start_checks(self, moment: Moment) -> None:
-        if self.table.epoch == 0 or not self.table.entries:
+        if not self._wanting or self.table.epoch == 0 or not self.table.entries:
             return
         while len(self._checks) < self.limits.checks_in_flight:
             plan = self._plan()
@@ -360,7 +361,13 @@ class LeadSession(WindowSession):
         return False
 
     def _start_batches(self, moment: Moment) -> None:
-        while self._may_start() and len(self._batches) < self.limits.batches_in_flight:
+        # Few faces wait for the batch before, so that what a batch costs serves many of them.
+        enough = min(_ENOUGH_FACES, self.limits.faces_per_batch(self.table.numbers.used))
+        while (
+            self._queue.faces >= (enough if self._batches else 1)
+            and self._may_start()
+            and len(self._batches) < self.limits.batches_in_flight
+        ):
             batch, mask = self._next_batch()
             if not batch:
                 return

@@ -64,10 +64,10 @@ class WindowOutcomes(WindowState):
         self.events.announce("material damaged", f"window {self.spec.name}: {error}")
         self.burn([Run(error.set_id, error.first, error.length)], "their material is damaged")
 
-    def evaluate_ahead(self, limit: int) -> bool:
+    def work_ahead(self, limit: int) -> bool:
         """As its base, but never ended by damaged material."""
         try:
-            return super().evaluate_ahead(limit)
+            return super().work_ahead(limit)
         except MaterialDamaged as error:
             self.damaged(error)
             return True

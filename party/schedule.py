@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from party.slots import SetLedger, place_mask
 from shared.intervals import Interval, Intervals
@@ -35,7 +36,7 @@ def plan_check(
     A set with fewer than `quantum` slots to prepare waits until it has more, unless urgent.
     Slots that miss only some places come in a check of their own.
     """
-    table = place_mask(places)
+    table = _mask(places)
     runs: list[Run] = []
     missing = 0
     room = limit
@@ -56,6 +57,12 @@ def plan_check(
             if room == 0:
                 return _plan(runs, places, missing)
     return _plan(runs, places, missing) if runs else None
+
+
+@lru_cache(maxsize=16)
+def _mask(places: tuple[int, ...]) -> int:
+    """The same places are asked for again and again."""
+    return place_mask(places)
 
 
 def _plan(runs: list[Run], places: tuple[int, ...], missing: int) -> CheckPlan:

@@ -16,7 +16,7 @@ from party.latency import LatencyCounts
 from party.matching import BatchHeader, TagPart, TagShares
 from party.material import PartySet
 from party.outbox import Limits, Outbox
-from party.places import Entry, PlaceTable
+from party.places import PlaceTable
 from party.prepare import CheckHeader, OpeningShares, Passed
 from party.slots import SetLedger
 from shared.errors import (
@@ -28,6 +28,7 @@ from shared.messages import (
     Run,
 )
 from shared.params import Parameters
+from shared.watchlist import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class WindowState:
         self.spec = spec
         self.params = spec.params
         self.sets: dict[bytes, PartySet] = {s.set_id: s for s in sets}
+        self._buffers = list({id(s.buffers): s.buffers for s in self.sets.values()}.values())
         self.by_camera: dict[str, PartySet] = {s.name.camera: s for s in self.sets.values()}
         self.journal = journal
         self.events = events
@@ -241,8 +243,29 @@ class WindowState:
             return ledger.burned.within(mark, owner.slots - mark)[0].stop
         return mark
 
-    def evaluate_ahead(self, limit: int) -> bool:
-        """Evaluates up to `limit` held faces before they are asked for; whether there were any."""
+    @property
+    def work_waits(self) -> bool:
+        """Whether `work_ahead` may have something to do."""
+        return self.closed is None and (
+            self.intake.unevaluated or any(b.read_ahead_waits for b in self._buffers)
+        )
+
+    def work_ahead(self, limit: int) -> bool:
+        """Does what can be done before it is asked for; whether there was anything.
+
+        Evaluates up to `limit` held faces; without any, decrypts material that is next.
+        """
+        if not self.work_waits:
+            return False
+        if self._evaluate_ahead(limit):
+            return True
+        for buffers in self._buffers:
+            if buffers.read_ahead_waits:
+                buffers.read_ahead()
+                return True
+        return False
+
+    def _evaluate_ahead(self, limit: int) -> bool:
         if self.session is None or self.table.epoch == 0 or not self.table.entries:
             return False
         chosen = self.intake.take_unevaluated(limit, self._is_prepared)

@@ -17,8 +17,12 @@ from zmq.auth.thread import ThreadAuthenticator
 from shared.codec import Buffer
 from shared.errors import ConfigError, ResourceError
 
-HEARTBEAT_MS = 1_000
-HEARTBEAT_TIMEOUT_MS = 5_000
+# That a peer is gone, the kernel notices. Not ZeroMQ's own heartbeats: in its version 4.3.5 they
+# abort the process when a peer goes away of whose messages a whole queue is not read yet.
+SILENCE_MS = 10_000
+_CONNECT_MS = 3_000
+_PROBE_SECONDS = 2
+_LINGER_MS = 1_000
 HANDSHAKE_MS = 5_000
 RECONNECT_MS = 50
 RECONNECT_MAX_MS = 2_000
@@ -147,19 +151,22 @@ class Transport:
         socket.sndhwm = queue
         socket.rcvhwm = queue
         socket.maxmsgsize = max_message
-        socket.heartbeat_ivl = HEARTBEAT_MS
-        socket.heartbeat_timeout = HEARTBEAT_TIMEOUT_MS
         socket.handshake_ivl = HANDSHAKE_MS
         socket.reconnect_ivl = RECONNECT_MS
         socket.reconnect_ivl_max = RECONNECT_MAX_MS
+        socket.connect_timeout = _CONNECT_MS
+        socket.tcp_maxrt = SILENCE_MS
         socket.tcp_keepalive = 1
+        socket.tcp_keepalive_idle = _PROBE_SECONDS
+        socket.tcp_keepalive_intvl = _PROBE_SECONDS
+        socket.tcp_keepalive_cnt = SILENCE_MS // 1000 // _PROBE_SECONDS
         self._sockets.append(socket)
         return socket
 
     def close(self) -> None:
         """Closes all sockets and the context."""
         for socket in self._sockets:
-            socket.close(linger=200)
+            socket.close(linger=_LINGER_MS)
         if self._authenticator is not None:
             self._authenticator.stop()
         self._context.term()
@@ -233,6 +240,10 @@ class Connection:
             return None
         return _buffers(taken[0])
 
+    def reachable(self, seconds: float) -> bool:
+        """Waits until a message can be sent; without `ahead`, until the server is there."""
+        return bool(self.socket.poll(round(1000 * seconds), zmq.POLLOUT))
+
     def send(self, frames: list[Buffer]) -> bool:
         """False when the queue is full, or nobody is there and nothing is queued ahead."""
         try:
@@ -260,12 +271,13 @@ class Poller:
 
     def __init__(self, *ends: Listener | Connection) -> None:
         self._poller = zmq.Poller()
+        self._ends: dict[object, Listener | Connection] = {end.socket: end for end in ends}
         for end in ends:
             self._poller.register(end.socket, zmq.POLLIN)
 
-    def wait(self, milliseconds: int) -> bool:
-        """Whether something can be received; returns at once if so."""
-        return bool(self._poller.poll(milliseconds))
+    def ready(self, milliseconds: int) -> list[Listener | Connection]:
+        """Where something can be received; returns at once if there is any."""
+        return [self._ends[socket] for socket, _ in self._poller.poll(milliseconds)]
 
 
 def _receive(socket: zmq.Socket[bytes], most: int) -> tuple[list[zmq.Frame], int] | None:

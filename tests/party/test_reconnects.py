@@ -350,3 +350,44 @@ def test_a_message_lost_on_the_way_is_an_outage_and_no_offence_of_the_peer(
             assert side.journal.counts("w1")[Count.OUTAGES] <= 1
         found = line.left <= 0 and kind not in (Hello, Ping)
         assert not found or "sent PeerVanished" in outcome(pair.sides[1 - sender])
+
+
+@pytest.mark.parametrize("stops", [0, 1])
+def test_a_party_that_stops_in_good_order_says_so_and_the_other_waits_for_it(stops: int) -> None:
+    with Pair(ground(), watchlist()) as pair:
+        assert pair.run(5, pair.prepared)
+        pair.sides[stops].session.suspend(pair.moment)
+        pair.pump()
+        other = pair.sides[1 - stops]
+        assert other.session.session is None
+        assert other.told("refused") == other.told("outage") == []
+        pair.restart(stops)
+        pair.cameras["north"].send([NEAR_ADA])
+        assert pair.run(10, pair.ended)
+        assert other.verified()[("north", 0)] == ("ada",)
+        for side in pair.sides:
+            assert side.told("refused") == side.told("outage") == []
+
+
+def test_p1_that_is_about_to_stop_expects_the_faces_that_p0_was_told_of_and_no_others() -> None:
+    held: list[bool] = []
+
+    def slow(sender: int, message: PartyMessage, frames: Frames) -> list[Frames]:
+        return [] if held and sender == 0 and isinstance(message, Reveal0) else [frames]
+
+    with Pair(ground(), watchlist(), tap=slow) as pair:
+        assert pair.run(5, pair.prepared)
+        held.append(True)
+        pair.cameras["north"].send([NEAR_ADA], to=[1])
+        pair.tick()
+        assert pair.p1.session.expects_more
+        assert not pair.p0.session.expects_more
+        pair.p1.session.draining = True
+        pair.cameras["east"].send([NEAR_ADA], to=[1])
+        pair.tick()
+        assert len(pair.p1.session.intake) == 2
+        held.clear()
+        pair.cameras["north"].resend(0, to=[0])
+        assert pair.run(5, lambda: not pair.p1.session.busy and not pair.p1.session.expects_more)
+        assert pair.p1.verified() == {("north", 0): ("ada",)}
+        assert len(pair.p1.session.intake) == 1

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import zmq
@@ -12,6 +15,7 @@ import zmq
 from shared.codec import Buffer
 from shared.transport import MOST_FRAMES, MOST_HANDSHAKES, CurvePair, Listener, Received, Transport
 
+ROOT = Path(__file__).parents[2]
 QUEUE = 1000
 LARGEST = 1 << 20
 
@@ -186,3 +190,40 @@ def test_a_client_that_met_noise_comes_back_to_its_server(noise: str, ahead: boo
 
         assert wait(arrived, 20)
         assert received[0] == [b"here I am"]
+
+
+# A client floods until the listener's queue is full, and is killed; then the listener reads.
+FLOODED = """
+import os, signal, time, zmq
+from shared.transport import CurvePair, Transport
+
+own, other = (CurvePair(*zmq.curve_keypair()) for _ in range(2))
+with Transport(own) as here:
+    listener = here.listen(
+        "tcp://127.0.0.1:*", [other.public], domain="cameras", queue=50, max_message=1 << 20
+    )
+    address = listener.endpoint()
+    client = os.fork()
+    if client == 0:
+        connection = Transport(other).connect(
+            address, own.public, identity=b"door", queue=1000, max_message=1 << 20
+        )
+        while True:
+            connection.send([bytes(20_000)])
+            time.sleep(0.001)
+    time.sleep(2)
+    os.kill(client, signal.SIGKILL)
+    os.waitpid(client, 0)
+    time.sleep(3)
+    while listener.receive() is not None:
+        pass
+    print("alive")
+    os._exit(0)  # the fork shares a context that would wait for the client
+"""
+
+
+def test_a_client_that_dies_while_its_queue_is_full_does_no_harm() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FLOODED], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "alive\n", "")
