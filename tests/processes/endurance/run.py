@@ -16,7 +16,7 @@ from perf.deployment import PARTIES
 from perf.report import machine
 from shared.errors import ResourceError, TwokeyError
 from tests.processes.endurance.camera import SENT
-from tests.processes.endurance.judge import BURNED, VERIFIED, Judge
+from tests.processes.endurance.judge import BURNED, UNRESOLVED, VERIFIED, Judge
 from tests.processes.endurance.logbook import Logbook
 from tests.processes.endurance.people import make_crowd
 from tests.processes.endurance.plan import Plan
@@ -316,6 +316,12 @@ class Run:
             for kind, points in self.samples.disk.items()
             if kind in KEPT
         }
+        for who in PARTIES:
+            for what in (BURNED, UNRESOLVED):
+                if judge.counts[who][what]:
+                    judge.problem(f"{who}: {judge.counts[who][what]} faces are {what}")
+            if judge.announcements[who]:
+                judge.problem(f"{who}: announced {dict(judge.announcements[who])}")
         lags = [change.lag_seconds for change in judge.changes]
         return {
             "sound": not (
