@@ -57,7 +57,7 @@ class Doorkeeper:
         drained, self._listener.drained = self._listener.drained, False
         known, self._known = self._known, {}
         shut = []
-        for inode, handle, received in _connections(self._port):
+        for inode, handle, received in connections(self._port):
             delivered = self._listener.delivered.get(handle, 0)
             one = known.get(inode) or _Connection(handle, seconds, False, 0, 0)
             self._known[inode] = one
@@ -110,7 +110,7 @@ def raise_open_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _connections(port: int) -> Iterator[tuple[int, int, int]]:
+def connections(port: int) -> Iterator[tuple[int, int, int]]:
     """Inode, descriptor and bytes received of each connection to this port of this process."""
     try:
         handles = [int(name) for name in os.listdir("/proc/self/fd")]

@@ -204,11 +204,15 @@ class Listener:
         """The next message, or None when there is none now."""
         taken = _receive(self.socket, MOST_FRAMES + 2)  # the route comes first
         if taken is None:
-            self.drained = True
+            self.idle()
             return None
         frames, size = taken
         self.delivered[frames[-1].get(zmq.SRCFD)] += size
         return Received(frames[0].bytes, _user_id(frames[-1]), _buffers(frames[1:]))
+
+    def idle(self) -> None:
+        """Nothing can be received now."""
+        self.drained = True
 
     def send(self, receiver: bytes, frames: list[Buffer]) -> bool:
         """False when the receiver is gone or its queue is full."""
@@ -224,7 +228,7 @@ class Connection:
 
     ZeroMQ connects again by itself after most failures, but never after one that it takes for
     another protocol, as a single changed bit on the line does. So a connection that can take no
-    message for a while is made anew.
+    message for a while is made anew, by whoever waits for one.
     """
 
     def __init__(self, socket: zmq.Socket[bytes], endpoint: str) -> None:
@@ -237,7 +241,7 @@ class Connection:
         """The next message, or None when there is none now."""
         taken = _receive(self.socket, MOST_FRAMES + 1)
         if taken is None:
-            self._revive()
+            self.idle()
             return None
         return _buffers(taken[0])
 
@@ -253,7 +257,8 @@ class Connection:
             return False
         return True
 
-    def _revive(self) -> None:
+    def idle(self) -> None:
+        """Nothing can be received now: perhaps because the connection is dead."""
         now = time.monotonic()
         if now < self._next_look:
             return
@@ -278,7 +283,11 @@ class Poller:
 
     def ready(self, milliseconds: int) -> list[Listener | Connection]:
         """Where something can be received; returns at once if there is any."""
-        return [self._ends[socket] for socket, _ in self._poller.poll(milliseconds)]
+        ready = [self._ends[socket] for socket, _ in self._poller.poll(milliseconds)]
+        for end in self._ends.values():
+            if end not in ready:
+                end.idle()
+        return ready
 
 
 def _receive(socket: zmq.Socket[bytes], most: int) -> tuple[list[zmq.Frame], int] | None:

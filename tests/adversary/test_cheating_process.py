@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.adversary.attacks import attack
-from tests.adversary.real.campaign import prepared_campaign
+from tests.adversary.real.campaign import Campaign, prepared_campaign
 from tests.adversary.real.catalogue import catalogue
 from tests.adversary.real.judge import Findings
 
@@ -63,15 +63,22 @@ def with_controls(party: int, names: Sequence[str]) -> list[str]:
     return [control, *attacks[:middle], control, *attacks[middle:], control]
 
 
+def fought(
+    root: Path, party: int, names: Sequence[str], slowness: float
+) -> tuple[Campaign, Findings]:
+    """A campaign, and what it left behind."""
+    campaign = prepared_campaign(root / f"{slowness}", party, names, slowness)
+    campaign.run()
+    return campaign, Findings(campaign)
+
+
 def wage(root: Path, party: int, names: Sequence[str]) -> None:
     """All these attacks at once; each one is counted and judged."""
     names = with_controls(party, names)
-    for number, slowness in enumerate(SLOWNESS):
-        campaign = prepared_campaign(root / str(number), party, names, slowness)
-        campaign.run()
-        findings = Findings(campaign)
-        if findings.machine_kept_up():
-            break
+    slowness = iter(SLOWNESS)
+    campaign, findings = fought(root, party, names, next(slowness))
+    while not findings.machine_kept_up() and (slower := next(slowness, None)):
+        campaign, findings = fought(root, party, names, slower)
     assert list(findings.problems()) == []
     failed = []
     for window in findings.windows.values():

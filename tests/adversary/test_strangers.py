@@ -380,9 +380,9 @@ def test_replayed_and_reordered_faces_are_matched_once(scene: Scene) -> None:
                     frames = [bytes(frame) for frame in CAMERA_CODEC.encode(message)]
                     for link in (first, second):
                         link.send(frames)
-                slots = {message.first for message in sent}
+                used = {message.first for message in sent}
                 for link in (first, second):
-                    while (found := link.verdict(slots)) == "SlotReused":
+                    while (found := link.verdict(used)) == "SlotReused":
                         pass  # the first ones are still held
                     assert found == "acknowledged"
     scene.others_go_on()

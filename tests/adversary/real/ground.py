@@ -10,9 +10,9 @@ import numpy as np
 
 from dealer.job import MintJob
 from dealer.order import CameraOrder, MintOrder
-from shared.watchlist import Person
 from perf.deployment import PARTIES, Deployment
 from shared.params import Parameters
+from shared.watchlist import Person
 from shared.windowkeys import Window, load_window_key, publish_window_key
 
 ROOT: Final = Path(__file__).parents[3]
