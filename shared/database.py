@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from shared.errors import DiskFull, FormatError, Locked, ResourceError, TwokeyEr
 # The log is copied back by `checkpoint`, away from the hot path; this is only the fallback.
 _FALLBACK_CHECKPOINT_PAGES = 16_384
 _SHORT_LOG_BYTES = 8 << 20
-_UNSOUND = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
+_UNSOUND = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, struct.error)
 
 
 class Database:
