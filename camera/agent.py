@@ -83,14 +83,12 @@ class CameraAgent:
         self._store = store
         self._journal = journal
         self._size = faces_per_message
-        identity = opened.name.camera.encode()
         self._links = tuple(
             _Link(
                 party,
                 transport.connect(
                     where.address,
                     where.key,
-                    identity=identity,
                     queue=QUEUE,
                     max_message=MAX_MESSAGE,
                 ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.kernels import compiled
+from shared.kernels import compiled, opaque
 
 U8 = NDArray[np.uint8]
 U64 = NDArray[np.uint64]
@@ -38,7 +38,7 @@ def _pack(tags: U64, out: U8) -> None:
 @compiled
 def _unmask(tags: U64, bits: U8, deltas: U64, out: U64) -> None:
     faces, live = tags.shape
-    one = np.uint64(1)
+    one = opaque(np.uint64(1))
     for face in range(faces):
         delta = deltas[face]
         for place in range(live):

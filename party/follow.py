@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Iterable, Set
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from party.session import WindowSession, split_digests
 from party.windowstate import Moment
 from shared.errors import (
     HeaderMismatch,
+    MaterialDamaged,
     PeerVanished,
     ProtocolViolation,
     SlotReused,
@@ -49,6 +51,7 @@ from shared.messages import (
     unpack_runs,
 )
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 _FORMER_MAPS = 16
 _MOST_NUMBERS = 1 << 63
@@ -326,9 +329,11 @@ class FollowSession(WindowSession):
             places,
         )
         header.matches(message)
+        shares = self._unless_damaged(
+            f"prepare check {message.check}", lambda: self.opening_shares(header, table)
+        )
         self.journal.mark_in_prepare(check_name(header.session, header.check), runs, places)
         try:
-            shares = self.opening_shares(header, table)
             state, answer = answer_p1(header, shares, self.outbox.random(32), message)
         except TwokeyError as error:
             self.burn_check(header, f"the check did not pass: {error}")
@@ -386,7 +391,9 @@ class FollowSession(WindowSession):
         header = self.batch_header(message.batch, batch, live, table)
         header.matches(message)
         self._unprepared(header, table, moment)
-        shares = self.tag_shares(batch, live, table)
+        shares = self._unless_damaged(
+            f"batch {message.batch}", lambda: self.tag_shares(batch, live, table)
+        )
         state, answer = reveal_p1(header, shares, message, self.outbox.random(16))
         self.reserve(runs)
         self.journal.mark_revealed(batch_name(header.session, header.batch), runs)
@@ -396,6 +403,14 @@ class FollowSession(WindowSession):
         deadline = moment.seconds + self.limits.confirm_deadline
         self._batches[header.batch] = _Batch(state, batch, settled, deadline)
         self.send(answer)
+
+    def _unless_damaged(self, what: str, shares: Callable[[], T]) -> T:
+        """Our shares. Raises PeerVanished, to end a session that asks for damaged material."""
+        try:
+            return shares()
+        except MaterialDamaged as error:
+            self.damaged(error)
+            raise PeerVanished(f"{what}: some of its slots are burned here") from error
 
     def _refuse_burned(self, runs: Iterable[Run], what: str) -> None:
         """Raises PeerVanished: what we say of burned slots may cross what P0 says of them."""

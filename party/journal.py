@@ -171,12 +171,12 @@ class PartyJournal(JournalCore):
             parts = ready.within(run.first, run.length)
             if not parts:
                 continue
-            with self._db.reading() as connection:
+            with self._db.restoring() as connection:
                 stored = connection.execute("SELECT kappa FROM kappa WHERE number=?", (number,))
                 found = stored.fetchone()
-            if found is None:  # finished and forgotten meanwhile
-                continue
-            kappa = np.frombuffer(found[0], dtype="<u4").reshape(run.length, len(places))
+                if found is None:  # finished and forgotten meanwhile
+                    continue
+                kappa = np.frombuffer(found[0], dtype="<u4").reshape(run.length, len(places))
             for part in parts:
                 start = part.first - run.first
                 yield PreparedRun(Run(set_id, *part), places, kappa[start : start + part.length])
@@ -213,12 +213,11 @@ class PartyJournal(JournalCore):
             refuse_repeated(runs)
             for run in runs:
                 self._book.ledgers[run.set_id].refuse_reveal(run.first, run.length)
-            with self._db.transaction(durable=False) as connection:
-                number = connection.execute(
-                    "INSERT INTO batches VALUES (NULL,?,?,?,0,NULL,NULL,NULL,NULL)",
-                    (batch_id, window, pack_runs(runs)),
-                ).lastrowid
-            self._book.batches[batch_id] = Batch(number or 0, batch_id, window, tuple(runs))
+            number = self._db.write(
+                "INSERT INTO batches VALUES (NULL,?,?,?,0,NULL,NULL,NULL,NULL)",
+                (batch_id, window, pack_runs(runs)),
+            )
+            self._book.batches[batch_id] = Batch(number, batch_id, window, tuple(runs))
             for run in runs:
                 self._book.ledgers[run.set_id].reveal(run.first, run.length)
 
@@ -352,17 +351,16 @@ class PartyJournal(JournalCore):
     def _store(self, batch: Batch, pending: Pending) -> None:
         if batch.outcome is not BatchOutcome.REVEALED or batch.pending is not None:
             raise ProtocolViolation("batch: its opening or expectation is recorded already")
-        with self._db.transaction(durable=False) as connection:
-            connection.execute(
-                "UPDATE batches SET opening=?, expected=?, commitment=?, context=? WHERE number=?",
-                (
-                    pending.opening,
-                    pending.expected,
-                    pending.commitment,
-                    pending.context,
-                    batch.number,
-                ),
-            )
+        self._db.write(
+            "UPDATE batches SET opening=?, expected=?, commitment=?, context=? WHERE number=?",
+            (
+                pending.opening,
+                pending.expected,
+                pending.commitment,
+                pending.context,
+                batch.number,
+            ),
+        )
         batch.pending = pending
 
     def _finish_burned(self, batch: Batch) -> None:

@@ -64,6 +64,7 @@ class JournalCore:
             application_id=APPLICATION_ID,
             version=VERSION,
             schema=SCHEMA,
+            page_bytes=4096,  # between marks of some bytes and kappas of some hundred thousand
         )
         try:
             self._open(boot_id or read_boot_id())
@@ -76,7 +77,7 @@ class JournalCore:
         self._foldable: list[tuple[int, bytes]] = []
 
     def _open(self, boot_id: str) -> None:
-        with self._db.transaction(durable=True) as connection:
+        with self._db.restoring(), self._db.transaction(durable=True) as connection:
             meta = dict(connection.execute("SELECT key, value FROM meta"))
             restarted = "boot" in meta and meta["boot"] != boot_id and not meta["clean"]
             self._book, self.recovery = restore(connection, restarted)

@@ -15,12 +15,18 @@ from party.intake import HeldFaces
 from party.journal import BatchOutcome, Count
 from party.matching import P0Confirming, P0Revealed, reveal_p0
 from party.matchqueue import MatchQueue
-from party.places import Entry, PlaceTable, propose
+from party.places import PlaceTable, propose
 from party.prepare import CheckHeader, P0Committed, P0Started, start_p0
 from party.schedule import CheckPlan, Demand, plan_check
 from party.session import WindowSession, failed, split_digests
 from party.windowstate import Moment
-from shared.errors import HeaderMismatch, PeerVanished, ProtocolViolation, TamperDetected
+from shared.errors import (
+    HeaderMismatch,
+    MaterialDamaged,
+    PeerVanished,
+    ProtocolViolation,
+    TamperDetected,
+)
 from shared.messages import (
     Approved,
     Burned,
@@ -39,9 +45,11 @@ from shared.messages import (
     pack_runs,
     unpack_runs,
 )
+from shared.watchlist import Entry
 
 log = logging.getLogger(__name__)
 HELLO_SECONDS = 0.5
+_ENOUGH_FACES = 256
 _OWN_PATIENCE = 0.8  # of the face deadline
 
 
@@ -358,11 +366,20 @@ class LeadSession(WindowSession):
         return False
 
     def _start_batches(self, moment: Moment) -> None:
-        while self._may_start() and len(self._batches) < self.limits.batches_in_flight:
+        # Few faces wait for the batch before, so that what a batch costs serves many of them.
+        enough = min(_ENOUGH_FACES, self.limits.faces_per_batch(self.table.numbers.used))
+        while (
+            self._queue.faces >= (enough if self._batches else 1)
+            and self._may_start()
+            and len(self._batches) < self.limits.batches_in_flight
+        ):
             batch, mask = self._next_batch()
             if not batch:
                 return
-            self._reveal(batch, mask, moment)
+            try:
+                self._reveal(batch, mask, moment)
+            except MaterialDamaged as error:  # nothing of the batch was shown yet
+                self.damaged(error)
 
     def _next_batch(self) -> tuple[list[HeldFaces], int]:
         """The oldest faces that can be matched together, and the mask of their prepared places."""

@@ -16,12 +16,14 @@ from party.acks import Acknowledgements
 from party.auditfile import pack_head, unpack_head
 from party.config import PartyConfig
 from party.counters import WireCounters
+from party.doorkeeper import LOOK_SECONDS, Doorkeeper, raise_open_files
 from party.events import EventStore
 from party.health import Demands, Health, lacks_successor
 from party.journal import PartyJournal
 from party.latency import LatencyCounts
 from party.materialfolder import FoundFile, MaterialFolder, remove
 from party.outbox import Limits, Outbox
+from party.peerlink import ROUTE, PeerLink
 from party.session import WindowSession, printable
 from party.status import STATUS_FILE
 from party.upkeep import Upkeep
@@ -73,9 +75,11 @@ _KEY_CHECK_SECONDS = 60.0
 _MAX_MESSAGE = 80 << 20
 _MAX_CAMERA_FRAME = 17 << 20  # the most faces of the most coordinates
 _CAMERA_QUEUE = 1_000
+_CAMERA_BACKLOG = 256 << 20  # bytes of one camera that wait to be taken
+_PEER_BACKLOG = 1 << 30
+_SPARE_CONNECTIONS = 256
 _PEER_QUEUE = 100_000
 _UNKNOWN = bytes(32)
-_P0_ROUTE = b"p0"
 
 
 @dataclass(slots=True)
@@ -95,6 +99,7 @@ class PartyNode:
 
     def __init__(self, folder: Path, config: PartyConfig) -> None:
         warm_up()
+        raise_open_files()
         role = RoleFolder(folder)
         self.config = config
         self.limits: Limits = config.limits.limits()
@@ -112,6 +117,7 @@ class PartyNode:
         self._files: dict[str, list[FoundFile]] = {}
         self._material = MaterialFolder(config.material)
         self._next_second = 0.0
+        self._next_look = 0.0
         self._next_key_check = 0.0
         self._next_malformed = 0.0
         self._fatal: TwokeyError | None = None
@@ -180,20 +186,19 @@ class PartyNode:
             domain="cameras",
             queue=_CAMERA_QUEUE,
             max_message=_MAX_CAMERA_FRAME,
-            handover=True,
         )
-        self._peer_end: Listener | Connection
+        peer_end: Listener | Connection
         if config.party == 0:
-            self._peer_end = self._transport.connect(
+            peer_end = self._transport.connect(
                 config.peer_address,
                 peer_key,
-                identity=_P0_ROUTE,
+                identity=ROUTE,
                 queue=_PEER_QUEUE,
                 max_message=_MAX_MESSAGE,
                 ahead=False,  # what P0 says twice a second to a P1 that is away would pile up
             )
         else:
-            self._peer_end = self._transport.listen(
+            peer_end = self._transport.listen(
                 config.peer_address,
                 [peer_key],
                 domain="peer",
@@ -201,7 +206,14 @@ class PartyNode:
                 max_message=_MAX_MESSAGE,
                 handover=True,
             )
-        self._poller = Poller(self._camera_end, self._peer_end)
+        self._peer = PeerLink(peer_end, os.urandom)
+        self._peer_end = peer_end
+        self._poller = Poller(self._camera_end, peer_end)
+        self._doorkeepers = [
+            Doorkeeper(end, most=_SPARE_CONNECTIONS + 2 * len(self._cameras), backlog=backlog)
+            for end, backlog in ((self._camera_end, _CAMERA_BACKLOG), (peer_end, _PEER_BACKLOG))
+            if isinstance(end, Listener)
+        ]
 
     # -- the loop --------------------------------------------------------------------------
 
@@ -236,14 +248,20 @@ class PartyNode:
         self.journal.close()
 
     def _round(self) -> None:
-        ready = self._poller.ready(0)
-        if not ready and not self._work_ahead():
+        waiting = any(s.work_waits for s in self._sessions.values())
+        ready = self._poller.ready(0 if waiting else _IDLE_MS)
+        if waiting and not ready and not self._work_ahead():
             ready = self._poller.ready(_IDLE_MS)
         if self._peer_end in ready:
             self._read_peer()
         if self._camera_end in ready:
             self._read_cameras()
         moment = now()
+        if moment.seconds >= self._next_look:
+            self._next_look = moment.seconds + LOOK_SECONDS
+            for keeper in self._doorkeepers:
+                for line in keeper.look(moment.seconds):
+                    log.warning("connection shut: %s", line)
         if moment.seconds >= self._next_second:
             self._next_second = moment.seconds + _SECOND
             self._every_second(moment)
@@ -278,22 +296,29 @@ class PartyNode:
         self._write_status(moment, "stopped")
 
     def _work_ahead(self) -> bool:
-        return any(s.evaluate_ahead(_AHEAD_FACES) for s in self._sessions.values())
+        return any(s.work_ahead(_AHEAD_FACES) for s in self._sessions.values())
 
     # -- messages in -----------------------------------------------------------------------
 
     def _read_peer(self) -> None:
         for _ in range(_ROUND_PEER):
-            frames = self._peer_frames()
-            if frames is None:
-                return
-            self.wire.received(frames)
             try:
-                message = PARTY_CODEC.decode(frames)
+                arrived = self._peer.receive()
+                if arrived is None:
+                    return
+                if arrived.lost:
+                    self._lost(arrived.lost, now())
+                self.wire.received(arrived.frames)
+                message = PARTY_CODEC.decode(arrived.frames)
             except TwokeyError as error:
                 self._malformed(error, now())
                 continue
             self._route_peer(message, now())
+
+    def _lost(self, messages: int, moment: Moment) -> None:
+        """Nobody knows what they said, so no session may go on without them."""
+        for session in self._sessions.values():
+            session.lost(messages, moment)
 
     def _malformed(self, error: TwokeyError, moment: Moment) -> None:
         """Once a second at most: else two versions would answer each other's answers for ever."""
@@ -301,13 +326,6 @@ class PartyNode:
             self._next_malformed = moment.seconds + _SECOND
             log.error("from the peer: %s", error)
             self._answer_peer(Refused(_UNKNOWN, type(error).__name__, printable(str(error))))
-
-    def _peer_frames(self) -> list[Buffer] | None:
-        end = self._peer_end
-        if isinstance(end, Connection):
-            return end.receive()
-        received = end.receive()
-        return None if received is None else received.frames
 
     def _route_peer(self, message: PartyMessage, moment: Moment) -> None:
         if isinstance(message, Hello):
@@ -338,9 +356,9 @@ class PartyNode:
         self._answer_peer(Refused(message.session, StaleMessage.__name__, detail))
 
     def _mismatched(self, error: HeaderMismatch) -> None:
-        """Parameters or material that cannot go together: without another window, the end."""
+        """Parameters or material that cannot go together: the end, unless there is other work."""
         log.error("%s", error)
-        if len(self._sessions) <= 1:
+        if len(self._sessions) <= 1 and not any(s.session for s in self._sessions.values()):
             self._fatal = error
 
     def _read_cameras(self) -> None:
@@ -409,10 +427,7 @@ class PartyNode:
     def _answer_peer(self, message: PartyMessage) -> None:
         frames = PARTY_CODEC.encode(message)
         self.wire.sent(type(message), frames)
-        if isinstance(self._peer_end, Connection):
-            self._peer_end.send(frames)
-        else:
-            self._peer_end.send(_P0_ROUTE, frames)
+        self._peer.send(frames)
 
     def _to_camera(self, name: str, message: CameraMessage) -> None:
         camera = self._by_name[name]

@@ -7,7 +7,7 @@ one epoch: entries that both parties' watchlists hold.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,18 +18,10 @@ from shared.fixedpoint import check_entries, entry_matrix
 from shared.hashing import Field, digest
 from shared.messages import Binding
 from shared.params import Parameters
+from shared.watchlist import Entry
 
 if TYPE_CHECKING:  # its kernels' compiler would slow down every command that reads a watchlist
     from shared.ring import PublicMatrix
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A watchlist entry as this party holds it. coordinates: (d,) int64, fixed point."""
-
-    name: str
-    digest: bytes
-    coordinates: NDArray[np.int64] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

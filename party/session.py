@@ -16,7 +16,6 @@ from party.intake import HeldFaces, parse_faces
 from party.journal import Count
 from party.materialfolder import FoundFile
 from party.outcomes import WindowOutcomes
-from party.places import Entry
 from party.windowstate import Moment
 from shared.codec import Buffer
 from shared.errors import (
@@ -43,6 +42,7 @@ from shared.messages import (
     Welcome,
     unpack_runs,
 )
+from shared.watchlist import Entry
 
 log = logging.getLogger(__name__)
 PING_SECONDS = 1.0
@@ -79,6 +79,11 @@ class WindowSession(WindowOutcomes):
                 self._told_hello = True
                 if isinstance(error, HeaderMismatch):
                     self.mismatch = error
+
+    def lost(self, messages: int, moment: Moment) -> None:
+        """So many messages of the peer never came: an outage, and a new session has to follow."""
+        if self.session is not None:
+            self._vanished(PeerVanished(f"{messages} messages of the peer were lost"), moment)
 
     def faces(self, message: Faces, frames: list[Buffer], moment: Moment) -> None:
         """Takes a camera's message in. Raises a typed error that goes back to the camera."""
@@ -127,7 +132,7 @@ class WindowSession(WindowOutcomes):
         except TamperDetected as error:
             self.tampered(error, moment)
         except PeerVanished as error:
-            self.drop(str(error), moment)
+            self._vanished(error, moment)
 
     def set_watchlist(self, entries: Sequence[Entry], moment: Moment) -> None:
         """Replaces this party's watchlist; the places follow once the peer agrees."""
@@ -387,6 +392,11 @@ class WindowSession(WindowOutcomes):
             self._told_stale = str(error)
             self.events.announce("restored", f"window {self.spec.name}: {error}")
         log.warning("window %s: %s", self.spec.name, error)
+
+    def _vanished(self, error: PeerVanished, moment: Moment) -> None:
+        """The peer is told, in case that it does live: its side of the session ends as well."""
+        self._refuse(error, self.session)
+        self.drop(str(error), moment)
 
     def _refused(self, message: Refused, moment: Moment) -> None:
         if message.error in _ENDED:  # it was restarted, or is about to be

@@ -15,7 +15,6 @@ from party.lead import LeadSession
 from party.material import PartySet
 from party.materialfolder import FoundFile, remove
 from party.outbox import Limits, Outbox
-from party.places import Entry
 from party.session import WindowSession
 from party.slots import SetInfo
 from party.windowstate import Moment, WindowSpec
@@ -23,6 +22,7 @@ from shared.errors import HeaderMismatch, TwokeyError
 from shared.keys import PublicIdentity, Role
 from shared.materialfile import Header, MaterialFile
 from shared.params import Parameters, scaled_threshold
+from shared.watchlist import Entry
 from shared.windowkeys import destroy_window_key, load_private_window_key
 
 log = logging.getLogger(__name__)

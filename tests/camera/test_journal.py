@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -248,6 +250,27 @@ def test_a_file_without_a_sound_state_is_refused(tmp_path: Path, content: bytes)
 def test_a_missing_file_is_typed(tmp_path: Path) -> None:
     with pytest.raises(ResourceError, match="No such file"):
         RatchetFile.open(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE messages SET set_id=x'00'",
+        "UPDATE messages SET frames=x'02000000'",
+        "UPDATE messages SET frames=7",
+        "UPDATE messages SET waiting1='all'",
+        "UPDATE sets SET camera='back'",
+        "UPDATE sets SET set_id='front'",
+    ],
+)
+def test_what_no_camera_stored_is_refused(tmp_path: Path, statement: str) -> None:
+    with open_journal(tmp_path) as journal:
+        journal.adopt_set(NAME, 1000, state(0))
+        journal.append(ID, 0, 3, FRAMES)
+    with closing(sqlite3.connect(tmp_path / "journal", isolation_level=None)) as connection:
+        connection.execute(statement)
+    with pytest.raises(FormatError), open_journal(tmp_path) as journal:
+        list(journal.pending())
 
 
 # -- crashes and full disks ---------------------------------------------------------------

@@ -13,13 +13,13 @@ import pytest
 from party.config import PartyConfig
 from party.materialfolder import FoundFile
 from party.node import PartyNode
-from party.watchlist import Person
 from party.windowstate import Moment
 from perf.deployment import Deployment, deploy
 from shared import config
 from shared.errors import FormatError, HeaderMismatch, WindowClosed
 from shared.messages import CameraMessage, FaceAck, Outcome, Refused
 from shared.transport import Received
+from shared.watchlist import Person
 from shared.windowkeys import Window, private_path, publish_window_key
 from tests.material_support import SMALL
 
@@ -137,6 +137,10 @@ def test_only_a_refused_hello_can_end_the_process(made: Deployment, node: PartyN
     node._every_second(moment)
     node._route_peer(Refused(b"an ended session ".ljust(32), "HeaderMismatch", "late"), moment)
     assert node._fatal is None
+    node._sessions[made.window.id].session = bytes(range(32))
+    node._route_peer(Refused(bytes(32), "HeaderMismatch", "for no reason"), moment)
+    assert node._fatal is None  # they do agree
+    node._sessions[made.window.id].session = None
     node._route_peer(Refused(bytes(32), "HeaderMismatch", "other parameters"), moment)
     assert isinstance(node._fatal, HeaderMismatch)
 

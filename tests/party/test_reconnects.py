@@ -6,14 +6,21 @@ import pytest
 
 from party.eventlines import Status
 from party.journal import Count, SlotState
+from party.windowstate import Moment
 from shared.errors import WindowClosed
 from shared.messages import (
     BURNED,
     VERIFIED,
+    Approved,
+    Burned,
     Confirm0,
     Confirm1,
+    Held,
     Hello,
     PartyMessage,
+    Ping,
+    PlaceMap,
+    PlaceMapAgreed,
     Prep0,
     Prep1,
     Prep2,
@@ -23,6 +30,7 @@ from shared.messages import (
     Reveal1,
     Run,
 )
+from tests.adversary.meeting import EVERYBODY, aftermath, goes_on, meet, outcome
 from tests.support.pair import LIMITS, Frames, Pair
 from tests.support.scenes import NEAR_ADA, STRANGER, ground, watchlist
 
@@ -284,6 +292,64 @@ def test_more_outages_than_allowed_close_the_window() -> None:
         with pytest.raises(WindowClosed):
             pair.restart(0)
         pair.p0.session.sets.clear()
+
+
+SENT = (
+    *((sender, kind) for kind in (Hello, Approved, Burned, Ping) for sender in (0, 1)),
+    *((0, kind) for kind in (PlaceMap, Prep0, Prep2, Prep4, Reveal0, Confirm0)),
+    *((1, kind) for kind in (PlaceMapAgreed, Prep1, Prep3, Held, Reveal1, Confirm1)),
+)
+
+
+class LossyLine:
+    """A tap that loses the n-th message of a kind; whoever misses it finds out at the next one."""
+
+    def __init__(self, sender: int, kind: type[PartyMessage], number: int) -> None:
+        self.sender, self.kind, self.left = sender, kind, number + 1
+        self.missing = 0
+
+    def __call__(self, sender: int, message: PartyMessage, frames: Frames) -> list[Frames]:
+        if sender == self.sender and isinstance(message, self.kind):
+            self.left -= 1
+            if self.left == 0:
+                self.missing += 1
+                return []
+        return [frames]
+
+    def between(self, pair: Pair) -> None:
+        """Puts this line between the parties of a pair."""
+        pair.tap = self
+        receiver = pair.sides[1 - self.sender]
+        deliver = receiver.deliver
+
+        def found_out(frames: Frames, moment: Moment) -> None:
+            missing, self.missing = self.missing, 0
+            if missing:
+                receiver.session.lost(missing, receiver.local(moment))
+            deliver(frames, moment)
+
+        receiver.deliver = found_out  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize(
+    ("sender", "kind"), SENT, ids=[f"P{sender}-{kind.__name__}" for sender, kind in SENT]
+)
+def test_a_message_lost_on_the_way_is_an_outage_and_no_offence_of_the_peer(
+    sender: int, kind: type[PartyMessage], number: int
+) -> None:
+    line = LossyLine(sender, kind, number)
+    with Pair(ground(), watchlist()) as pair:
+        line.between(pair)
+        meet(pair)
+        aftermath(pair)
+        assert pair.wrong_results(watchlist(*EVERYBODY)) == []
+        assert goes_on(pair)
+        for side in pair.sides:
+            assert not {"mismatch", "violation", "tamper", "restored"} & outcome(side)
+            assert side.journal.counts("w1")[Count.OUTAGES] <= 1
+        found = line.left <= 0 and kind not in (Hello, Ping)
+        assert not found or "sent PeerVanished" in outcome(pair.sides[1 - sender])
 
 
 @pytest.mark.parametrize("stops", [0, 1])

@@ -8,9 +8,9 @@ from math import isqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from party.watchlist import Person
 from shared.fixedpoint import plaintext_matches, quantise
 from shared.params import Parameters
+from shared.watchlist import Person
 from tests.processes.endurance.plan import RETURNS, ROTATING, VECTORS, Plan
 
 POOL = 2048

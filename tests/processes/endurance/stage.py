@@ -15,12 +15,11 @@ from typing import Any, Final
 import numpy as np
 
 from dealer.config import CONFIG_FILE, CameraEntry, DealerConfig
-from party import watchlist
 from party.status import STATUS_FILE, read_status
-from party.watchlist import Watchlist
 from perf.deployment import PARTIES, Deployment, deploy
-from shared import config
+from shared import config, watchlist
 from shared.errors import ResourceError, TwokeyError
+from shared.watchlist import Watchlist
 from shared.windowkeys import time_text
 from tests.processes.endurance.people import Crowd
 from tests.processes.endurance.plan import ENTRY_NORM, FACE_NORM, MODEL, THRESHOLD, Plan
