@@ -44,7 +44,10 @@ class Resends:
             for number in late:
                 del self._again[number]
         found: list[int] = []
-        while len(self._again) < self._allowed and (following := self._next(now)) is not None:
+        while len(self._again) < self._allowed:
+            following = self._next(now)
+            if following is None:
+                break
             self.sent(following, now)
             self._again[following] = now
             found.append(following)
