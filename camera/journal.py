@@ -321,6 +321,20 @@ class CameraJournal:
                 self._stored -= known.waiting.pop(number).size
             return done
 
+    def owed(self, set_id: bytes, party: int) -> set[int]:
+        """Numbers of a set's messages that this party has not acknowledged in full."""
+        with self._db.lock:
+            waiting = self._known(set_id).waiting
+            return {number for number, message in waiting.items() if message.slots[party]}
+
+    def frames(self, number: int) -> tuple[bytes, ...] | None:
+        """A stored message as it was first sent; None once it is forgotten."""
+        with self._db.reading() as connection:
+            row = connection.execute(
+                "SELECT frames FROM messages WHERE number=?", (number,)
+            ).fetchone()
+        return None if row is None else _unpack_frames(row[0])
+
     def pending(self, party: int | None = None) -> Iterator[StoredMessage]:
         """Messages not yet forgotten, oldest first: all, or those that a party still owes."""
         last = 0

@@ -12,9 +12,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from dealer.mint import SetSeeds, mint_slots
 from dealer.setfiles import MintBuffers
 from shared.atomicfile import file_error
-from shared.materialfile import octets, thread_buffer
-from shared.materialwriter import TEMPORARY_SUFFIX
+from shared.chunkcipher import octets
+from shared.materialfile import thread_buffer
 from shared.params import Parameters
+from shared.reservedfile import TEMPORARY_SUFFIX
 from shared.secret import Secret
 from shared.windowkeys import TAG_BYTES
 

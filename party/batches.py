@@ -127,7 +127,7 @@ def settled_batch(
         header.runs,
         tuple(name.camera for name in header.sets),
         np.concatenate([one.times for one in held]),
-        tuple(table.entries[place].name for place in header.live),
+        table.names(header.live),
         bits,
         transcript,
     )

@@ -95,6 +95,7 @@ class EventStore:
             application_id=APPLICATION_ID,
             version=VERSION,
             schema=SCHEMA,
+            page_bytes=2048,  # a batch of one face touches a page of each of four tables
         )
         try:
             with self._db.restoring() as connection:

@@ -19,7 +19,8 @@ from perf.conditions import Conditions, Progress, runs_in_time
 from perf.measure import Measured, measure
 from perf.report import Figure, machine, summary
 from perf.workload import random_workload
-from shared.materialfile import octets, thread_buffer
+from shared.chunkcipher import octets
+from shared.materialfile import thread_buffer
 from shared.materialheader import ChunkKind, Recipient, chunk_slots
 from shared.params import Parameters
 from shared.secret import Secret

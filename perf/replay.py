@@ -20,13 +20,13 @@ from camera.journal import CameraJournal
 from camera.sets import SetStore
 from party.events import EventStore, Status
 from party.node import EVENTS_FILE, LINES_FILE
-from party.watchlist import Person
 from perf.deployment import PARTIES, Deployment, Running, deploy
 from shared import config
 from shared.errors import InputError, QueueFull, RangeError, ResourceError, TamperDetected
 from shared.fixedpoint import plaintext_matches, quantise
 from shared.params import Parameters
 from shared.transport import Transport
+from shared.watchlist import Person
 
 log = logging.getLogger(__name__)
 CAMERA = "replay"

@@ -1,8 +1,9 @@
 """AES on vectors of 128-bit blocks, as LLVM IR, for machines with AES instructions.
 
 One generator for every width and instruction set. A vector of b blocks is <2b x i64>, low half of
-each block first. Several blocks are encrypted side by side so that the instructions' latencies
-overlap. No branch, no address and no table index depends on a key or a block.
+each block first. Several vectors are encrypted side by side so that the instructions' latencies
+overlap; `Lanes.abreast` keeps LLVM from putting them in a row. No branch, no address and no table
+index depends on a key or a block.
 """
 
 from __future__ import annotations
@@ -20,11 +21,15 @@ VOID: Final = ir.VoidType()
 ROUNDS_128: Final = 10
 ROUNDS_256: Final = 14
 _UNROLL: Final = 8  # vectors encrypted side by side by `expand`
+_ABREAST: Final = 12  # vectors encrypted side by side at most: x86 without AVX-512 holds 16
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """isa: "x86" or "arm64". blocks: 128-bit blocks in a vector (4 needs VAES and AVX-512)."""
+    """isa: "x86" or "arm64". blocks: 128-bit blocks in a vector.
+
+    2 need VAES and AVX2, 4 VAES and AVX-512.
+    """
 
     isa: str
     blocks: int
@@ -67,6 +72,19 @@ class Lanes:
         lanes = [i // 2 if i % 2 == 0 else self.blocks for i in range(2 * self.blocks)]
         return self.shuffle(a, zero, lanes)
 
+    def one_half(self, a: Any, mask: Any) -> Any:
+        """From one word per block: where the mask has ones, that word in a half of the block.
+
+        Zero elsewhere. Which half is of no matter where both are added up in the end, and on AVX2
+        a word that stays in its half costs less.
+        """
+        builder = self.builder
+        if self.blocks != 2:
+            return builder.and_(self.low_only(a), mask)
+        ones = (1 << 64) - 1
+        twice = builder.and_(self.shuffle(a, a, [0, 1, 0, 1]), mask)
+        return builder.and_(twice, ir.Constant(self.type, [ones, 0, 0, ones]))
+
     def lows(self, a: Any) -> Any:
         """One word per block: the low halves."""
         return self.shuffle(a, a, [2 * i for i in range(self.blocks)])
@@ -103,6 +121,15 @@ class Lanes:
         small = self.load(place, ir.VectorType(I32, self.blocks))
         return self.builder.zext(small, self.half)
 
+    def starts(self, first: Any, last: Any, vectors: int) -> list[Any]:
+        """Where so many vectors begin, one after the other from `first`, none after `last`."""
+        found = []
+        for v in range(vectors):
+            place = self.builder.add(first, ir.Constant(I64, v * self.blocks))
+            late = self.builder.icmp_signed(">", place, last)
+            found.append(self.builder.select(late, last, place))
+        return found
+
     def offset(self, base: Any, count: Any, size: int) -> Any:
         """base + count * size, for i64 addresses."""
         return self.builder.add(base, self.builder.mul(count, ir.Constant(I64, size)))
@@ -115,10 +142,6 @@ class Lanes:
         """Every lane shifted left by one."""
         return self.builder.shl(a, ir.Constant(self.type, [1] * 2 * self.blocks))
 
-    def halved(self, a: Any) -> Any:
-        """Every lane shifted right by one, zero coming in."""
-        return self.builder.lshr(a, ir.Constant(self.type, [1] * 2 * self.blocks))
-
     def select(self, mask: Any, a: Any, b: Any) -> Any:
         """a where the mask has ones, else b."""
         builder = self.builder
@@ -129,6 +152,27 @@ class Lanes:
         builder = self.builder
         bit = builder.and_(self.low_twice(a), self.constant(1, 1))
         return builder.sub(self.constant(0, 0), bit)
+
+    def unless(self, mask: Any, a: Any) -> Any:
+        """a where the mask has zeros, else zero."""
+        ones = self.constant((1 << 64) - 1, (1 << 64) - 1)
+        return self.builder.and_(self.builder.xor(mask, ones), a)
+
+    def abreast(self, values: Sequence[Any]) -> list[Any]:
+        """The same values, all of them computed before anything is that is made of one of them.
+
+        LLVM would rather encrypt one vector to the end before it begins the next, to spare
+        registers, and the processor cannot look far enough ahead to overlap them. An assembly
+        statement of no instructions, which takes and gives all values in registers, forbids it.
+        """
+        if len(values) == 1:
+            return list(values)
+        kind = ir.LiteralStructType([self.type] * len(values))
+        register = {"x86": "x", "arm64": "w"}[self.target.isa]
+        places = [f"={register}"] * len(values) + [str(i) for i in range(len(values))]
+        function = ir.FunctionType(kind, [self.type] * len(values))
+        held = self.builder.asm(function, "", ",".join(places), values, side_effect=False)
+        return [self.builder.extract_value(held, i) for i in range(len(values))]
 
     def round_keys(self, place: Any, rounds: int) -> list[Any]:
         """An expanded key from memory, each round key in every place."""
@@ -142,17 +186,23 @@ class Lanes:
 
     def encrypt(self, inputs: Sequence[Any], keys: Sequence[Any], *, feed: bool) -> list[Any]:
         """AES of every input, side by side; with `feed`, AES(x) xor x (encodings E3)."""
+        if len(inputs) > _ABREAST:
+            half = len(inputs) // 2
+            parts = (inputs[:half], inputs[half:])
+            return [block for part in parts for block in self.encrypt(part, keys, feed=feed)]
         builder = self.builder
         last = [builder.xor(keys[-1], x) if feed else keys[-1] for x in inputs]
         if self.target.isa == "x86":
-            states = [builder.xor(x, keys[0]) for x in inputs]
+            states = self.abreast([builder.xor(x, keys[0]) for x in inputs])
             for key in keys[1:-1]:
-                states = [self._x86("aesenc", state, key) for state in states]
+                states = self.abreast([self._x86("aesenc", state, key) for state in states])
             pairs = zip(states, last, strict=True)
             return [self._x86("aesenclast", state, key) for state, key in pairs]
         states = list(inputs)
         for key in keys[:-2]:
-            states = [self._arm("aesmc", self._arm("aese", state, key)) for state in states]
+            states = self.abreast(
+                [self._arm("aesmc", self._arm("aese", state, key)) for state in states]
+            )
         states = [self._arm("aese", state, keys[-2]) for state in states]
         return [builder.xor(state, key) for state, key in zip(states, last, strict=True)]
 
@@ -251,29 +301,30 @@ def expand(module: ir.Module, target: Target) -> ir.Function:
     stride = builder.mul(step, ir.Constant(lanes.type, [target.blocks] * 2 * target.blocks))
     start = builder.add(start, builder.mul(step, ir.Constant(lanes.type, numbers)))
 
-    def blocks(first: Any, vectors: int) -> None:
-        inputs = [builder.add(start, builder.mul(step, lanes.splat(first)))]
+    def blocks(first: Any, point: Any, vectors: int) -> Any:
+        inputs = [point]
         for _ in range(vectors - 1):
             inputs.append(builder.add(inputs[-1], stride))
         place = lanes.offset(out, first, 16)
         for value in lanes.encrypt(inputs, keys, feed=False):
             lanes.store(value, place)
             place = builder.add(place, ir.Constant(I64, 16 * target.blocks))
+        return builder.add(inputs[-1], stride)
 
     wide = ir.Constant(I64, _UNROLL * target.blocks)
     done = builder.sub(count, builder.urem(count, wide))
 
-    def body(i: Any, _: list[Any]) -> list[Any]:
-        blocks(i, _UNROLL)
-        return []
+    def body(i: Any, points: list[Any]) -> list[Any]:
+        return [blocks(i, points[0], _UNROLL)]
 
-    count_loop(builder, ir.Constant(I64, 0), done, wide, body)
+    count_loop(builder, ir.Constant(I64, 0), done, wide, body, [start])
     last = builder.sub(count, ir.Constant(I64, target.blocks))
 
     def tail(i: Any, _: list[Any]) -> list[Any]:
         # The last vector begins early rather than end late: it repeats blocks already written.
         late = builder.icmp_unsigned(">", i, last)
-        blocks(builder.select(late, last, i), 1)
+        first = builder.select(late, last, i)
+        blocks(first, builder.add(start, builder.mul(step, lanes.splat(first))), 1)
         return []
 
     count_loop(builder, done, count, ir.Constant(I64, target.blocks), tail)

@@ -32,7 +32,8 @@ class Database:
 
     path: created with mode 0600 where missing. kind: what it is, for messages. application_id,
     version: written at creation, checked at opening. schema: statements that create it, each
-    ended by a semicolon.
+    ended by a semicolon. page_bytes: of a file that is created; every page that a transaction
+    touches is written as a whole.
     Raises Locked, FormatError, DiskFull, ResourceError.
     """
 
@@ -45,11 +46,13 @@ class Database:
         version: int,
         schema: str,
         secure_delete: bool = False,
+        page_bytes: int = 8192,
     ) -> None:
         self.path = path
         self.kind = kind
         self.lock = threading.RLock()
         self._durable: bool | None = None
+        self._page_bytes = page_bytes
         self._unusable = False
         self._checkpoint_lock = threading.Lock()
         self._lock_file = _take_lock(path, kind)
@@ -71,11 +74,7 @@ class Database:
     def transaction(self, *, durable: bool) -> Iterator[sqlite3.Connection]:
         """All or nothing. Raises DiskFull, ResourceError; then nothing was recorded."""
         with self.lock, self._typed_errors():
-            if self._unusable:
-                raise ResourceError(f"{self.kind} {self.path}: closed after a storage failure")
-            if self._durable is not durable:
-                self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-                self._durable = durable
+            self._set_strength(durable=durable)
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -84,6 +83,12 @@ class Database:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
                 raise
+
+    def write(self, statement: str, values: tuple[object, ...]) -> int:
+        """A written transaction of one statement; the number of the row that it inserts, if any."""
+        with self.lock, self._typed_errors():
+            self._set_strength(durable=False)
+            return self._connection.execute(statement, values).lastrowid or 0
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -155,7 +160,7 @@ class Database:
             self.path, isolation_level=None, check_same_thread=False, timeout=5
         )
         self._connections.append(connection)
-        connection.execute("PRAGMA page_size=8192")
+        connection.execute(f"PRAGMA page_size={self._page_bytes}")
         connection.execute("PRAGMA journal_mode=WAL").fetchall()
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute(f"PRAGMA wal_autocheckpoint={_FALLBACK_CHECKPOINT_PAGES}").fetchall()
@@ -178,6 +183,13 @@ class Database:
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id={application_id}")
             connection.execute(f"PRAGMA user_version={version}")
+
+    def _set_strength(self, *, durable: bool) -> None:
+        if self._unusable:
+            raise ResourceError(f"{self.kind} {self.path}: closed after a storage failure")
+        if self._durable is not durable:
+            self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            self._durable = durable
 
     @contextmanager
     def _typed_errors(self) -> Iterator[None]:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numba import types
@@ -17,6 +17,7 @@ from shared.errors import FormatError
 from shared.kernels import (
     FOUR_BLOCKS,
     PORTABLE,
+    TWO_BLOCKS,
     address,
     compiled,
     helper,
@@ -147,9 +148,6 @@ def _rows(params: Parameters, words: NDArray[Any], faces: int) -> tuple[int, int
 
 # -- kernels ---------------------------------------------------------------------------
 
-_EVALUATE_STEP: Final = 4  # places side by side, one block each
-_GENERATE_STEP: Final = 2
-
 
 @intrinsic(prefer_literal=True)
 def _schedule(typing_context: Any, blocks: Any, key: Any, out: Any) -> Any:
@@ -235,24 +233,19 @@ def _evaluate_tile(
     levels: Any,
     out: Any,
 ) -> None:
-    last = count - 4
-    if kernel == FOUR_BLOCKS and count > 12:
-        _evaluate_places(4, 4, keys, roots, words, width, 0, last, z, party, levels, out)
-    elif kernel == FOUR_BLOCKS and count > 8:
-        _evaluate_places(4, 3, keys, roots, words, width, 0, last, z, party, levels, out)
-    elif kernel == FOUR_BLOCKS and count > 4:
-        _evaluate_places(4, 2, keys, roots, words, width, 0, last, z, party, levels, out)
-    elif kernel == FOUR_BLOCKS and count == 4:
-        _evaluate_places(4, 1, keys, roots, words, width, 0, last, z, party, levels, out)
-    else:
-        at = 0
-        while count - at >= _EVALUATE_STEP:
-            last = at + _EVALUATE_STEP - 1
-            _evaluate_places(1, 4, keys, roots, words, width, at, last, z, party, levels, out)
-            at += _EVALUATE_STEP
+    at = 0
+    if kernel == FOUR_BLOCKS and count > 8:
+        _evaluate_places(4, 4, keys, roots, words, width, 0, count - 4, z, party, levels, out)
+    elif kernel == FOUR_BLOCKS and count >= 4:
+        _evaluate_places(4, 2, keys, roots, words, width, 0, count - 4, z, party, levels, out)
+    elif kernel >= TWO_BLOCKS and count >= 2:
         while at < count:
-            _evaluate_places(1, 1, keys, roots, words, width, at, at, z, party, levels, out)
-            at += 1
+            _evaluate_places(2, 4, keys, roots, words, width, at, count - 2, z, party, levels, out)
+            at += 8
+    else:
+        while at < count:
+            _evaluate_places(1, 4, keys, roots, words, width, at, count - 1, z, party, levels, out)
+            at += 4
 
 
 @helper
@@ -270,25 +263,20 @@ def _generate_tile(
 ) -> None:
     at = 0
     if kernel == FOUR_BLOCKS and width >= 4:
+        last = width - 4
         while at < width:
-            last = min(at + 4, width - 4)
-            if width - at > 4:
-                _generate_places(
-                    4, 2, keys, roots0, roots1, words, width, at, last, a, lt, ge, levels
-                )
-            else:
-                last = width - 4
-                _generate_places(
-                    4, 1, keys, roots0, roots1, words, width, at, last, a, lt, ge, levels
-                )
+            _generate_places(4, 2, keys, roots0, roots1, words, width, at, last, a, lt, ge, levels)
             at += 8
+    elif kernel >= TWO_BLOCKS and width >= 2:
+        last = width - 2
+        while at < width:
+            _generate_places(2, 2, keys, roots0, roots1, words, width, at, last, a, lt, ge, levels)
+            at += 4
     else:
-        while width - at >= _GENERATE_STEP:
-            last = at + _GENERATE_STEP - 1
+        last = width - 1
+        while at < width:
             _generate_places(1, 2, keys, roots0, roots1, words, width, at, last, a, lt, ge, levels)
-            at += _GENERATE_STEP
-        if at < width:
-            _generate_places(1, 1, keys, roots0, roots1, words, width, at, at, a, lt, ge, levels)
+            at += 2
 
 
 @compiled

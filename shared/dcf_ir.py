@@ -3,9 +3,9 @@
 Secret bits act as masks of whole lanes: no branch and no address depends on a seed, a control
 bit, a secret point or a payload. Only z, which is public, picks a child and a leaf word.
 
-`vectors` vectors of the target's width cover the places start, start + b, ... of a tile; the last
-vector begins at `last`, which may be earlier than the next in line: places computed twice give
-the same values, and nothing is read or written beyond the places asked for.
+`vectors` vectors of the target's width cover the places start, start + b, ... of a tile, none
+beginning after `last`: places computed twice give the same values, and nothing is read or written
+beyond the places asked for.
 """
 
 from __future__ import annotations
@@ -34,41 +34,42 @@ def evaluate(module: ir.Module, target: Target, vectors: int) -> ir.Function:
     lanes = Lanes(builder, target)
     keys_at, roots, words, width, start, last, z, party, levels, out = function.args
     keys = lanes.round_keys(keys_at, ROUNDS_128)
-    starts = _starts(lanes, start, last, vectors)
+    starts = lanes.starts(start, last, vectors)
     clear = lanes.constant(_CLEAR, _ONES)
     left = lanes.constant(1, 0)  # xor of these makes the inputs of E4's blocks
     payload = lanes.constant(2, 0)
-    other_half = lanes.constant(_ONES, 0)
     zero = lanes.constant(0, 0)
 
     seeds = [builder.and_(lanes.load(lanes.offset(roots, s, 16)), clear) for s in starts]
     control = lanes.splat(builder.sub(ir.Constant(I64, 0), party))
-    points = [_top_bit_first(lanes, lanes.offset(z, s, 4), levels) for s in starts]
+    # The low half's bits inverted: a sign is that of the half whose payload is wanted.
+    turned = lanes.constant(_ONES, 0)
+    points = [
+        builder.xor(_top_bit_first(lanes, lanes.offset(z, s, 4), levels), turned) for s in starts
+    ]
 
     def step(level: Any, state: list[Any]) -> list[Any]:
         seeds, controls = state[:vectors], state[vectors : 2 * vectors]
         sums, points = state[2 * vectors : 3 * vectors], state[3 * vectors :]
         base = builder.add(words, builder.mul(level, builder.mul(width, ir.Constant(I64, 24))))
         payloads_at = lanes.offset(base, width, 16)
-        sides = [lanes.sign(point) for point in points]
+        halves = [lanes.sign(point) for point in points]
+        sides = [lanes.unless(half, left) for half in halves]
         inputs = []
         for seed, side in zip(seeds, sides, strict=True):
-            inputs.append(builder.xor(seed, builder.and_(side, left)))
-            inputs.append(builder.xor(seed, payload))
+            inputs += [builder.xor(seed, side), builder.xor(seed, payload)]
         blocks = lanes.encrypt(inputs, keys, feed=True)
         next_seeds, next_controls, next_sums = [], [], []
         for v, place in enumerate(starts):
-            child, value, side, mask = blocks[2 * v], blocks[2 * v + 1], sides[v], controls[v]
-            correction = lanes.load(lanes.offset(base, place, 16))
-            control_word = lanes.select(side, lanes.halved(correction), correction)
-            corrected = builder.xor(child, builder.and_(correction, mask))
-            next_seeds.append(builder.and_(corrected, clear))
-            bit = builder.xor(child, builder.and_(control_word, mask))
+            child, value, mask = blocks[2 * v], blocks[2 * v + 1], controls[v]
+            correction = builder.and_(lanes.load(lanes.offset(base, place, 16)), mask)
+            next_seeds.append(builder.and_(builder.xor(child, correction), clear))
+            # Bit 0 corrects the control bit on the left side, bit 1 on the right one.
+            bit = builder.xor(child, builder.lshr(correction, sides[v]))
             next_controls.append(lanes.bit_mask(bit))
-            chosen = builder.and_(value, builder.xor(side, other_half))
-            word = lanes.low_only(lanes.words(lanes.offset(payloads_at, place, 8)))
-            total = builder.xor(builder.xor(sums[v], chosen), builder.and_(word, mask))
-            next_sums.append(total)
+            total = builder.xor(sums[v], builder.and_(value, halves[v]))
+            word = lanes.words(lanes.offset(payloads_at, place, 8))
+            next_sums.append(builder.xor(total, lanes.one_half(word, mask)))
         return [*next_seeds, *next_controls, *next_sums, *map(lanes.doubled, points)]
 
     state = count_loop(
@@ -82,14 +83,14 @@ def evaluate(module: ir.Module, target: Target, vectors: int) -> ir.Function:
     seeds, controls = state[:vectors], state[vectors : 2 * vectors]
     sums, points = state[2 * vectors : 3 * vectors], state[3 * vectors :]
     inputs = [
-        builder.xor(builder.xor(seed, payload), builder.and_(lanes.sign(point), left))
+        builder.xor(builder.xor(seed, payload), lanes.unless(lanes.sign(point), left))
         for seed, point in zip(seeds, points, strict=True)
     ]
     blocks = lanes.encrypt(inputs, keys, feed=True)
     leaves = builder.add(words, builder.mul(levels, builder.mul(width, ir.Constant(I64, 24))))
     for v, place in enumerate(starts):
-        side = lanes.sign(lanes.doubled(points[v]))
-        total = builder.xor(sums[v], builder.and_(blocks[v], builder.xor(side, other_half)))
+        half = lanes.sign(lanes.doubled(points[v]))
+        total = builder.xor(sums[v], builder.and_(blocks[v], half))
         leaf = _leaf_words(lanes, leaves, z, place)
         total = builder.xor(total, builder.and_(leaf, controls[v]))
         folded = builder.xor(total, lanes.swapped(total))
@@ -113,7 +114,7 @@ def generate(module: ir.Module, target: Target, vectors: int) -> ir.Function:
         function.args
     )
     keys = lanes.round_keys(keys_at, ROUNDS_128)
-    starts = _starts(lanes, start, last, vectors)
+    starts = lanes.starts(start, last, vectors)
     clear = lanes.constant(_CLEAR, _ONES)
     one = lanes.constant(1, 0)
     two = lanes.constant(2, 0)
@@ -203,13 +204,6 @@ def generate(module: ir.Module, target: Target, vectors: int) -> ir.Function:
         _store_leaf(lanes, pair[0], pair[1], lanes.offset(leaves, place, 32))
     builder.ret_void()
     return function
-
-
-def _starts(lanes: Lanes, start: Any, last: Any, vectors: int) -> list[Any]:
-    inner = [
-        lanes.builder.add(start, ir.Constant(I64, v * lanes.blocks)) for v in range(vectors - 1)
-    ]
-    return [*inner, last]
 
 
 def _top_bit_first(lanes: Lanes, place: Any, levels: Any) -> Any:

@@ -1,7 +1,7 @@
 """The kernels of `engine_fss`: generation and evaluation of keys over addresses of arrays.
 
 The IR of `engine_fss_ir` evaluates where the host has AES instructions; generation, and evaluation
-elsewhere or of a few keys, goes block by block. Secret bits act as masks.
+elsewhere, goes block by block. Secret bits act as masks.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 
 from shared import aes_ir, aes_portable, engine_fss_ir, kernels
 from shared.aes_ir import Lanes
-from shared.kernels import FOUR_BLOCKS, PORTABLE, compiled, helper, load64, store64
+from shared.kernels import FOUR_BLOCKS, PORTABLE, TWO_BLOCKS, compiled, helper, load64, store64
 from shared.wide import add as _add
 from shared.wide import sub as _sub
 
@@ -77,6 +77,7 @@ def _block(kernel: Any, keys: Any, low: Any, high: Any) -> Any:
 def _evaluate_keys(
     typing_context: Any,
     blocks: Any,
+    vectors: Any,
     comparison: Any,
     keys: Any,
     roots: Any,
@@ -96,13 +97,14 @@ def _evaluate_keys(
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         target = kernels.target(signature.args[0])
         if target is not None:
+            vectors, comparison = (argument.literal_value for argument in signature.args[1:3])
             function = engine_fss_ir.evaluate(
-                builder.module, target, comparison=bool(signature.args[1].literal_value)
+                builder.module, target, vectors, comparison=bool(comparison)
             )
-            builder.call(function, args[2:])
+            builder.call(function, args[3:])
         return context.get_dummy_value()
 
-    return types.void(blocks, comparison, *[types.int64] * 12), emit
+    return types.void(blocks, vectors, comparison, *[types.int64] * 12), emit
 
 
 @helper
@@ -158,10 +160,8 @@ def evaluate(
         own, at = roots + 16 * done, points + 8 * done
         out_value, out_mac = value + 16 * done, mac + 16 * done
         leaves = base + levels * width * level_bytes + 64 * begin
-        step = 4 if kernel == FOUR_BLOCKS else 1
-        if kernel == PORTABLE or number < step:
-            _evaluate_some(
-                kernel,
+        if kernel == PORTABLE:
+            _evaluate_portable(
                 comparison,
                 rounds,
                 own,
@@ -177,81 +177,21 @@ def evaluate(
                 out_mac,
             )
         else:
-            start = 0
-            control = np.int64(0) - np.int64(party)
-            first_words = base + 16 * begin
-            while start < number:
-                # The last vector begins early rather than end late: keys are computed twice.
-                place, last = min(start, number - step), min(start + step, number - step)
-                if kernel == FOUR_BLOCKS and comparison:
-                    _evaluate_keys(
-                        4,
-                        1,
-                        rounds,
-                        own,
-                        first_words,
-                        leaves,
-                        width,
-                        place,
-                        last,
-                        at,
-                        control,
-                        levels,
-                        out_value,
-                        out_mac,
-                    )
-                elif kernel == FOUR_BLOCKS:
-                    _evaluate_keys(
-                        4,
-                        0,
-                        rounds,
-                        own,
-                        first_words,
-                        leaves,
-                        width,
-                        place,
-                        last,
-                        at,
-                        control,
-                        levels,
-                        out_value,
-                        out_mac,
-                    )
-                elif comparison:
-                    _evaluate_keys(
-                        1,
-                        1,
-                        rounds,
-                        own,
-                        first_words,
-                        leaves,
-                        width,
-                        place,
-                        last,
-                        at,
-                        control,
-                        levels,
-                        out_value,
-                        out_mac,
-                    )
-                else:
-                    _evaluate_keys(
-                        1,
-                        0,
-                        rounds,
-                        own,
-                        first_words,
-                        leaves,
-                        width,
-                        place,
-                        last,
-                        at,
-                        control,
-                        levels,
-                        out_value,
-                        out_mac,
-                    )
-                start += 2 * step
+            _evaluate_tile(
+                kernel,
+                comparison,
+                rounds,
+                own,
+                base + 16 * begin,
+                leaves,
+                width,
+                number,
+                at,
+                -np.int64(party),
+                levels,
+                out_value,
+                out_mac,
+            )
         for i in range(2 * number):
             place = (out_mac if i >= number else out_value) + 16 * (i % number)
             p, q = _signed(load64(place), load64(place + 8), minus)
@@ -261,8 +201,144 @@ def evaluate(
 
 
 @helper
-def _evaluate_some(
+def _evaluate_tile(
     kernel: Any,
+    comparison: Any,
+    rounds: Any,
+    roots: Any,
+    words: Any,
+    leaves: Any,
+    width: Any,
+    count: Any,
+    points: Any,
+    control: Any,
+    levels: Any,
+    value: Any,
+    mac: Any,
+) -> None:
+    at = 0
+    if kernel == FOUR_BLOCKS and count >= 4:
+        last = count - 4
+        if comparison:
+            _evaluate_keys(
+                4,
+                4,
+                1,
+                rounds,
+                roots,
+                words,
+                leaves,
+                width,
+                at,
+                last,
+                points,
+                control,
+                levels,
+                value,
+                mac,
+            )
+        else:
+            _evaluate_keys(
+                4,
+                4,
+                0,
+                rounds,
+                roots,
+                words,
+                leaves,
+                width,
+                at,
+                last,
+                points,
+                control,
+                levels,
+                value,
+                mac,
+            )
+    elif kernel >= TWO_BLOCKS and count >= 2:
+        last = count - 2
+        while comparison and at < count:
+            _evaluate_keys(
+                2,
+                4,
+                1,
+                rounds,
+                roots,
+                words,
+                leaves,
+                width,
+                at,
+                last,
+                points,
+                control,
+                levels,
+                value,
+                mac,
+            )
+            at += 8
+        while at < count:
+            _evaluate_keys(
+                2,
+                8,
+                0,
+                rounds,
+                roots,
+                words,
+                leaves,
+                width,
+                at,
+                last,
+                points,
+                control,
+                levels,
+                value,
+                mac,
+            )
+            at += 16
+    else:
+        last = count - 1
+        while comparison and at < count:
+            _evaluate_keys(
+                1,
+                4,
+                1,
+                rounds,
+                roots,
+                words,
+                leaves,
+                width,
+                at,
+                last,
+                points,
+                control,
+                levels,
+                value,
+                mac,
+            )
+            at += 4
+        while at < count:
+            _evaluate_keys(
+                1,
+                8,
+                0,
+                rounds,
+                roots,
+                words,
+                leaves,
+                width,
+                at,
+                last,
+                points,
+                control,
+                levels,
+                value,
+                mac,
+            )
+            at += 8
+
+
+@helper
+def _evaluate_portable(
     comparison: Any,
     rounds: Any,
     roots: Any,
@@ -297,11 +373,11 @@ def _evaluate_some(
                 constant = np.uint64(2) + (side << _ONE)
                 for part in range(2):
                     payload = at + 16 * (width * (1 + part) + place)
-                    p, q = _block(kernel, rounds, low ^ (constant + np.uint64(part)), high)
+                    p, q = _portable_block(rounds, low ^ (constant + np.uint64(part)), high)
                     p, q = _add(state[i, 4 + 2 * part], state[i, 5 + 2 * part], p, q)
                     p, q = _add(p, q, load64(payload) & control, load64(payload + 8) & control)
                     state[i, 4 + 2 * part], state[i, 5 + 2 * part] = p, q
-            p, q = _block(kernel, rounds, low ^ side, high)
+            p, q = _portable_block(rounds, low ^ side, high)
             state[i, 0] = (p ^ (correction & control)) & _CLEAR
             state[i, 1] = q ^ (load64(at + 16 * place + 8) & control)
             state[i, 2] = _mask(p ^ ((correction >> side) & control))
@@ -312,7 +388,7 @@ def _evaluate_some(
         leaf = leaves + 64 * (begin + i) + 32 * np.int64(side)
         constant = np.uint64(2) + (side << _ONE)
         for part in range(2):
-            p, q = _block(kernel, rounds, low ^ (constant + np.uint64(part)), high)
+            p, q = _portable_block(rounds, low ^ (constant + np.uint64(part)), high)
             p, q = _add(state[i, 4 + 2 * part], state[i, 5 + 2 * part], p, q)
             word = leaf + 16 * part
             p, q = _add(p, q, load64(word) & control, load64(word + 8) & control)

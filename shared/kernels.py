@@ -24,9 +24,11 @@ from numpy.typing import NDArray
 from shared.aes_ir import Target
 from shared.errors import ConfigError, FormatError
 
+# Kernel numbers: the 128-bit blocks in a vector.
 PORTABLE: Final = 0
 ONE_BLOCK: Final = 1  # AES-NI or the Armv8 cryptographic extension
-FOUR_BLOCKS: Final = 2  # VAES on 512-bit vectors
+TWO_BLOCKS: Final = 2  # VAES on 256-bit vectors
+FOUR_BLOCKS: Final = 4  # VAES on 512-bit vectors
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _HERE = Path(__file__).parent
@@ -90,6 +92,8 @@ def available() -> dict[str, int]:
         if _is_x86():
             if features.get("vaes", False) and features.get("avx512f", False):
                 found["vaes512"] = FOUR_BLOCKS
+            if features.get("vaes", False) and features.get("avx2", False):
+                found["vaes256"] = TWO_BLOCKS
             if features.get("sse4.2", False):
                 found["aesni"] = ONE_BLOCK
         elif _is_arm64():
@@ -100,7 +104,7 @@ def available() -> dict[str, int]:
 
 @cache
 def kernel_name() -> str:
-    """The kernel in use: "vaes512", "aesni", "armv8" or "portable".
+    """The kernel in use: "vaes512", "vaes256", "aesni", "armv8" or "portable".
 
     The widest one that the host has; the environment variable TWOKEY_KERNEL, read once, may name
     another. Raises ConfigError when that one is unknown or not available here.
@@ -121,18 +125,17 @@ def kernel_name() -> str:
 
 @cache
 def kernel_number() -> int:
-    """The number of the kernel in use: PORTABLE, ONE_BLOCK or FOUR_BLOCKS."""
+    """The number of the kernel in use: PORTABLE, ONE_BLOCK, TWO_BLOCKS or FOUR_BLOCKS."""
     return available()[kernel_name()]
 
 
 def target(blocks: Any) -> Target | None:
     """What IR is emitted for, for vectors of so many blocks; None where the host lacks them.
 
-    blocks: the Numba literal 1 or 4. Numba keeps its cache apart by CPU, so a kernel compiled
+    blocks: the Numba literal 1, 2 or 4. Numba keeps its cache apart by CPU, so a kernel compiled
     without some instructions never meets a host that has them.
     """
-    wanted = {1: ONE_BLOCK, 4: FOUR_BLOCKS}[blocks.literal_value]
-    if wanted not in available().values():
+    if blocks.literal_value not in available().values():
         return None
     return Target("x86" if _is_x86() else "arm64", blocks.literal_value)
 
@@ -156,7 +159,7 @@ def _features() -> dict[str, bool]:
         return {feature[1:]: True for feature in listed if feature.startswith("+")}
     features = dict(llvm.get_host_cpu_features())
     if not config.ENABLE_AVX:
-        features["avx512f"] = False
+        features["avx512f"] = features["avx2"] = False
     return features
 
 

@@ -15,6 +15,7 @@ from shared.hashing import digest
 from shared.kernels import (
     FOUR_BLOCKS,
     PORTABLE,
+    TWO_BLOCKS,
     address,
     available,
     compiled,
@@ -212,6 +213,8 @@ def expand_blocks(
                 store64(place + 16 * i + 8, top)
         elif kernel == FOUR_BLOCKS and length >= 4:
             _count(4, expanded, slot, start, low_step, high_step, length, place)
+        elif kernel >= TWO_BLOCKS and length >= 2:
+            _count(2, expanded, slot, start, low_step, high_step, length, place)
         else:
             _count(1, expanded, slot, start, low_step, high_step, length, place)
         face += run

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from party.matching import TagShares
 from party.outbox import Limits
-from party.places import Entry
 from shared.messages import (
     CAMERA_CODEC,
     Confirm0,
@@ -29,6 +28,7 @@ from shared.messages import (
     Run,
     unpack_runs,
 )
+from shared.watchlist import Entry
 from tests.support.minted import entries_of, minted, parameters
 from tests.support.pair import Frames, Pair
 

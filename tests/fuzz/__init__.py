@@ -27,7 +27,7 @@ MODULES = (
     "party.linefile",
     "party.slots",
     "party.status",
-    "party.watchlist",
+    "shared.watchlist",
     "camera.journal",
     "camera.ratchetfile",
     "camera.sets",

@@ -8,18 +8,20 @@ from pathlib import Path
 import msgpack
 import numpy as np
 
+from shared.chunkcipher import ChunkCipher
 from shared.codec import unpack_canonical
-from shared.engine_file import ChunkCipher as EngineCipher
-from shared.engine_file import EngineFile, _decode, read_engine_header
+from shared.engine_file import EngineFile
+from shared.engine_header import FORMAT as ENGINE_FORMAT
+from shared.engine_header import decode_engine_header, read_engine_header
 from shared.engine_plan import parse_kind
 from shared.errors import FormatError
-from shared.materialfile import ChunkCipher, MaterialFile
+from shared.headerfile import PRELUDE_BYTES
+from shared.materialfile import MaterialFile
 from shared.materialheader import (
-    PRELUDE_BYTES,
+    FORMAT,
     ChunkKind,
     Header,
     decode_header,
-    prelude,
     read_header,
     seal_info,
 )
@@ -67,7 +69,7 @@ def _material_targets(world: World) -> Iterator[Target]:
         same(data, originals["p1"])
 
     def signed_anew(body: bytes) -> None:
-        content = prelude(len(body)) + body
+        content = FORMAT.prelude(len(body)) + body
         data = content + dealer.sign("material file", content)
         signed = read_header_of(scratch, data, lambda: read_header(scratch.path).file_bytes)
         with opened(scratch.write(data, signed), "p0") as file:
@@ -82,8 +84,11 @@ def _material_targets(world: World) -> Iterator[Target]:
     yield Target("sealed keys", _sealed(keys["p0"].open, info), (signed.header.sealed,))
     key = bytes(range(32))
     chunk = bytearray(80 + 16)
-    ChunkCipher(key, signed).encrypt(ChunkKind.MATCH, 1, bytes(80), memoryview(chunk))
-    yield Target("material chunk", _chunk(ChunkCipher(key, signed), bytes(chunk)), (bytes(chunk),))
+    cipher = signed.cipher(key)
+    cipher.encrypt(ChunkKind.MATCH, 1, bytes(80), memoryview(chunk))
+    yield Target(
+        "material chunk", _chunk(cipher, ChunkKind.MATCH, 1, bytes(chunk)), (bytes(chunk),)
+    )
     yield Target(
         "parameters", _parameters, (bytes(msgpack.packb(parameters().to_map())),), Syntax.MSGPACK
     )
@@ -112,12 +117,12 @@ def _sealed(open_it: Callable[[bytes, bytes, str], Secret], info: bytes) -> Chec
     return check
 
 
-def _chunk(cipher: ChunkCipher, original: bytes) -> Check:
+def _chunk(cipher: ChunkCipher, stream: int, number: int, original: bytes) -> Check:
     def check(data: bytes) -> None:
         if len(data) < 16:  # the reader's spans are never shorter
             raise FormatError("chunk: no room for a tag")
         out = memoryview(bytearray(len(data) - 16))
-        cipher.decrypt(ChunkKind.MATCH, 1, memoryview(data), out, "input")
+        cipher.decrypt(stream, number, memoryview(data), out, "input")
         same(data, original)
 
     return check
@@ -137,12 +142,12 @@ def _engine_targets(world: World) -> Iterator[Target]:
     roles = ("p0", "p1", "client")
     originals = {role: world.engine_material(role).read_bytes() for role in roles}
     headers = {role: read_engine_header(world.engine_material(role)) for role in roles}
-    bodies = tuple(header.encode()[PRELUDE_BYTES:] for header in headers.values())
+    bodies = tuple(signed.content[PRELUDE_BYTES:] for signed in headers.values())
     dealer = world.identity("dealer")
     keys = {"p0": world.window_key("p0")[1], "p1": world.window_key("p1")[1]}
 
     def header(body: bytes) -> None:
-        same(_decode(body, "input").encode()[PRELUDE_BYTES:], body)
+        same(decode_engine_header(body, "input").encode()[PRELUDE_BYTES:], body)
 
     def whole(data: bytes) -> None:
         path = scratch.write(data)
@@ -154,36 +159,27 @@ def _engine_targets(world: World) -> Iterator[Target]:
         same(data, originals["p1"])
 
     def signed_anew(body: bytes) -> None:
-        content = b"twokey-e" + prelude(len(body))[8:] + body
+        content = ENGINE_FORMAT.prelude(len(body)) + body
         data = content + dealer.sign("engine file", content)
         size = read_header_of(scratch, data, lambda: _engine_size(scratch.path))
         path = scratch.write(data, size)
         with EngineFile.open(path, dealer=dealer.public, window_key=keys["p0"]) as file:
-            found, expected = file.header, headers["p0"]
+            found, expected = file.header, headers["p0"].header
             same((found.set_digest(), found.recipient), (expected.set_digest(), "p0"))
 
     yield Target("engine header", header, bodies, Syntax.MSGPACK, share=2)
     yield Target("engine file", whole, tuple(originals.values()))
     yield Target("engine header, signed anew", signed_anew, bodies, Syntax.MSGPACK)
-    cipher = EngineCipher(bytes(32), originals["p0"])
-    chunk = cipher.encrypt(2, 0, np.arange(64, dtype=np.uint8))
-    yield Target("engine chunk", _engine_chunk(cipher, chunk), (chunk,))
+    cipher = headers["p0"].cipher(bytes(32))
+    (stream, *_) = headers["p0"].header.streams()
+    chunk = bytearray(64 + 16)
+    cipher.encrypt(stream.number, 0, bytes(range(64)), memoryview(chunk))
+    yield Target("engine chunk", _chunk(cipher, stream.number, 0, bytes(chunk)), (bytes(chunk),))
 
 
 def _engine_size(path: Path) -> int:
     read_engine_header(path)
     return path.stat().st_size
-
-
-def _engine_chunk(cipher: EngineCipher, original: bytes) -> Check:
-    def check(data: bytes) -> None:
-        if len(data) < 16:
-            raise FormatError("chunk: no room for a tag")
-        out = np.empty(len(data) - 16, dtype=np.uint8)
-        cipher.decrypt(2, 0, np.frombuffer(data, dtype=np.uint8), out, "input")
-        same(data, original)
-
-    return check
 
 
 def _kind(data: bytes) -> None:

@@ -24,15 +24,15 @@ from dealer.config import DealerConfig
 from dealer.engine_job import EngineOrder, mint_engine
 from dealer.job import MintJob
 from dealer.order import CameraOrder, MintOrder, material_path
-from party import watchlist
 from party.audit import BATCH, EMPTY, PLACE, Record, following, place_subject
 from party.auditfile import export
 from party.batches import Settled
 from party.config import PartyConfig
 from party.events import EventBatch, EventStore
 from party.journal import BatchOutcome, PartyJournal, PlaceBinding, SetInfo
+from shared import watchlist
 from shared.config import write_default
-from shared.engine_file import EngineHeader, read_engine_header
+from shared.engine_header import EngineHeader, read_engine_header
 from shared.engine_journal import mark_begun
 from shared.engine_plan import SIGN, TRIPLE, client, plan, truncation
 from shared.keys import Identity, Role, create_identity, load_identity
@@ -262,7 +262,7 @@ def _make_ledgers(world: World, samples: Path) -> None:
 
 def engine_header(world: World) -> EngineHeader:
     """The header of P0's file of the engine session."""
-    return read_engine_header(world.engine_material("p0"))
+    return read_engine_header(world.engine_material("p0")).header
 
 
 def _dump(path: Path, out: Path) -> None:

@@ -230,24 +230,10 @@ def test_generation_writes_into_rows_that_lie_apart_and_nowhere_else(kernel: str
 
 
 GUARDED = """
-import ctypes, mmap, sys
 import numpy as np
 from shared import dcf
+from tests.support.guarded import guarded
 from tests.shared.test_dcf import generated, near, parameters
-
-libc = ctypes.CDLL(None, use_errno=True)
-PAGES = 40
-
-def guarded(content):
-    # The last byte of the copy is the last one before a page that may not be touched.
-    memory = mmap.mmap(-1, (PAGES + 1) * mmap.PAGESIZE)
-    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    assert libc.mprotect(start + PAGES * mmap.PAGESIZE, mmap.PAGESIZE, 0) == 0
-    offset = PAGES * mmap.PAGESIZE - content.nbytes
-    array = np.frombuffer(memory, content.dtype, content.size, offset).reshape(content.shape)
-    array[...] = content
-    return array
 
 for low_bits in (6, 28):
     for places in list(range(1, 18)) + [22]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from shared import engine_fss, ring
+from shared import engine_fss, kernels, ring
 from shared.engine_fss import KEY_TILE, KeyShape
 from shared.errors import FormatError
 
+ROOT = Path(__file__).parents[2]
 U64 = NDArray[np.uint64]
 
 
@@ -39,8 +44,8 @@ class Dealt:
             self.words,
         )
 
-    def outputs(self, x: U64, first: int = 0) -> U64:
-        """Both parties' shares added: (n, 4)."""
+    def shares(self, x: U64, first: int = 0) -> U64:
+        """By party, value and MAC: (2, 2, n, 2)."""
         shares = np.empty((2, 2, len(x), 2), dtype=np.uint64)
         for party in (0, 1):
             engine_fss.evaluate(
@@ -54,6 +59,11 @@ class Dealt:
                 shares[party, 0],
                 shares[party, 1],
             )
+        return shares
+
+    def outputs(self, x: U64, first: int = 0) -> U64:
+        """Both parties' shares added: (n, 4)."""
+        shares = self.shares(x, first)
         value, mac = ring.add(shares[0], shares[1])
         return np.concatenate([value, mac], axis=1)
 
@@ -79,7 +89,9 @@ def test_all_points_and_inputs_of_a_small_domain_give_the_payload(
 
 @pytest.mark.parametrize("comparison", [True, False])
 @pytest.mark.parametrize("domain", [63, 64])
-def test_large_domains_are_right_at_and_around_the_point(domain: int, comparison: bool) -> None:
+def test_large_domains_are_right_at_and_around_the_point(
+    domain: int, comparison: bool, kernel: str
+) -> None:
     rng = np.random.default_rng(domain)
     mask = np.uint64((1 << domain) - 1)
     points = words(rng, 40) & mask
@@ -90,25 +102,59 @@ def test_large_domains_are_right_at_and_around_the_point(domain: int, comparison
         assert np.array_equal(dealt.outputs(x), dealt.expected(x))
 
 
-def test_every_kernel_makes_the_same_keys(choose: pytest.MonkeyPatch) -> None:
-    from shared import kernels
-
-    points = words(np.random.default_rng(3), 19)
-    made = []
+@pytest.mark.parametrize("comparison", [True, False])
+def test_every_kernel_makes_the_same_keys_and_the_same_shares(
+    comparison: bool, choose: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(3)
+    points, x = words(rng, 19), words(rng, 19)
+    made, shares = set(), set()
     for name in kernels.available():
         choose.setenv("TWOKEY_KERNEL", name)
         kernels.kernel_name.cache_clear()
         kernels.kernel_number.cache_clear()
-        made.append(Dealt(KeyShape(64, comparison=True), points).words.tobytes())
-    assert len(set(made)) == 1
+        dealt = Dealt(KeyShape(64, comparison), points)
+        made.add(dealt.words.tobytes())
+        shares.add(dealt.shares(x).tobytes())
+    assert len(made) == len(shares) == 1
 
 
-@pytest.mark.parametrize(("first", "count"), [(0, 5), (3, 20), (16, 16), (30, 7), (36, 1)])
-def test_any_run_of_keys_can_be_evaluated_alone(first: int, count: int) -> None:
+@pytest.mark.parametrize("comparison", [True, False])
+@pytest.mark.parametrize(
+    ("first", "count"), [(0, 5), (0, 15), (3, 20), (16, 16), (30, 7), (35, 2), (36, 1), (5, 0)]
+)
+def test_any_run_of_keys_can_be_evaluated_alone(
+    first: int, count: int, comparison: bool, kernel: str
+) -> None:
     rng = np.random.default_rng(5)
-    dealt = Dealt(KeyShape(9, comparison=True), words(rng, 37) & np.uint64(511))
+    dealt = Dealt(KeyShape(9, comparison), words(rng, 37) & np.uint64(511))
     x = words(rng, count) & np.uint64(511)
     assert np.array_equal(dealt.outputs(x, first), dealt.expected(x, first))
+
+
+GUARDED = """
+import numpy as np
+from shared import engine_fss
+from tests.support.guarded import guarded
+from tests.shared.test_engine_fss import Dealt, KeyShape, words
+
+for comparison in (True, False):
+    for keys in (1, 2, 3, 5, 9, 16, 21):
+        rng = np.random.default_rng(keys)
+        shape = KeyShape(12, comparison)
+        dealt = Dealt(shape, words(rng, keys) & np.uint64(4095))
+        x = words(rng, keys) & np.uint64(4095)
+        out = [guarded(np.zeros((keys, 2), np.uint64)) for _ in range(2)]
+        inputs = map(guarded, (dealt.tile_keys, dealt.roots[0], dealt.words))
+        engine_fss.evaluate(shape, 0, *inputs, 0, guarded(x), *out)
+        assert np.array_equal(out, dealt.shares(x)[0])
+print("untouched")
+"""
+
+
+def test_nothing_beyond_the_arrays_is_read_or_written(kernel: str) -> None:
+    done = subprocess.run([sys.executable, "-c", GUARDED], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout.strip()) == (0, "untouched"), done.stderr[-500:]
 
 
 def test_a_changed_correction_word_changes_the_output() -> None:

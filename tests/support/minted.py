@@ -19,12 +19,11 @@ from camera.ratchetfile import RatchetState
 from dealer.job import MintJob
 from dealer.order import CameraOrder, MintOrder, material_path
 from party.materialfolder import FoundFile
-from party.places import Entry
-from party.watchlist import Person, Watchlist
 from shared.keys import Identity, PublicIdentity, Role, create_identity
 from shared.materialfile import MaterialFile, read_header
 from shared.params import Parameters
 from shared.sets import SetName
+from shared.watchlist import Entry, Person, Watchlist
 from shared.windowkeys import (
     Window,
     WindowKey,
