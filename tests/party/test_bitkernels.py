@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from party import bitkernels
 from shared.errors import FormatError
@@ -43,13 +46,16 @@ def test_rows_that_lie_apart_are_refused() -> None:
     spread = np.arange(6, dtype=np.uint64)[::2]
     with pytest.raises(FormatError, match="contiguous"):
         bitkernels.unmask(
-            np.zeros((3, 10), np.uint64), np.zeros((3, 2), np.uint8), spread, np.zeros((3, 10))
+            np.zeros((3, 10), np.uint64),
+            np.zeros((3, 2), np.uint8),
+            spread,
+            np.zeros((3, 10), np.uint64),
         )
 
 
 @pytest.mark.parametrize("wrong", ["tags", "bits", "deltas", "out"])
 def test_arrays_that_do_not_fit_are_refused(wrong: str) -> None:
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "tags": np.zeros((2, 9), dtype=np.uint64),
         "bits": np.zeros((2, 2), dtype=np.uint8),
         "deltas": np.zeros(2, dtype=np.uint64),
