@@ -50,6 +50,7 @@ LIMITS = {
     "peer_silence": 20.0,
     "clock_tolerance": 60.0,
 }
+LONG = os.environ.get("TWOKEY_LONG") == "1"
 REFUSALS = {"FormatError", "HeaderMismatch", "ResourceError", "SlotReused", "AuthenticationFailed"}
 
 
@@ -146,17 +147,15 @@ def scene() -> Iterator[Scene]:
     memory = Path("/dev/shm")
     root = Path(tempfile.mkdtemp(prefix="twokey-door-", dir=memory if memory.is_dir() else None))
     (port,) = free_ports(1)
+    made = Scene(root / "world", port)
     try:
-        made = Scene(root / "world", port)
         with Line(port, made.peer_port) as line, made.made.start(log_level="error") as running:
             made.running = running
             made.line = line  # type: ignore[attr-defined]
             running.wait_until_prepared(32, 120)
             yield made
-            running.check()
-            made.yard.close()
-        assert [process.returncode for process in running.processes] == [0, 0]
     finally:
+        made.yard.close()
         shutil.rmtree(root)
 
 
@@ -180,17 +179,23 @@ def test_whoever_has_no_known_key_gets_no_answer(scene: Scene) -> None:
             scene.addresses[party], scene.servers[1 - party], known
         ),
     }
-    for name, connect in others.items():
-        for party in (0, 1):
-            with attack(f"{name}, at P{party}"), connect(party) as stranger:
-                stranger.send(frames)
-                assert stranger.answers(0.7) == []
-    with attack("a camera's key at the port for P0"):
+    with ExitStack() as stack:
+        strangers = {
+            f"{name}, at P{party}": stack.enter_context(connect(party))
+            for name, connect in others.items()
+            for party in (0, 1)
+        }
         address = f"tcp://127.0.0.1:{scene.peer_port}"
-        with Hostile(address, scene.servers[1], known, route=b"p0") as stranger:
-            stranger.send([bytes(16), *PARTY_CODEC.encode(Ping(bytes(32), 0, 0))])
-            assert stranger.answers(0.7) == []
-    scene.others_go_on()
+        as_p0 = Hostile(address, scene.servers[1], known, route=b"p0")
+        strangers["a camera's key at the port for P0"] = stack.enter_context(as_p0)
+        for stranger in strangers.values():
+            ping = [bytes(16), *PARTY_CODEC.encode(Ping(bytes(32), 0, 0))]
+            stranger.send(ping if stranger is as_p0 else frames)
+        scene.others_go_on()
+        time.sleep(1.0)
+        for name, stranger in strangers.items():
+            with attack(name):
+                assert stranger.answers(0.01) == []
 
 
 NOISE: dict[str, bytes] = {
@@ -257,7 +262,9 @@ def test_bytes_changed_on_the_line_between_the_parties_cost_a_connection_at_most
         "nothing at all": lambda piece: b"",
         "noise": lambda piece: os.urandom(len(piece)),
     }
-    for name, change in changes.items():
+    chosen = list(changes) if LONG else list(changes)[from_p0::3]
+    for name in chosen:
+        change = changes[name]
         with attack(f"{name}, on the line from P{0 if from_p0 else 1}"):
             line.tamper(change, from_p0=from_p0)
             assert line.tampered.wait(40)
@@ -306,25 +313,6 @@ def test_a_camera_that_claims_the_route_of_another_gets_nothing_of_it(scene: Sce
         for yard in (first, second):
             told = [CAMERA_CODEC.decode(frames) for frames in yard.answers(0.5)]
             assert all(message.camera == YARD for message in told)
-
-
-def test_a_camera_that_reconnects_without_end_is_let_in_at_a_slow_pace(scene: Scene) -> None:
-    hello = CAMERA_CODEC.encode(scene.hello(YARD))
-    with attack("the yard reconnects without end"):
-        answered = 0
-        for _ in range(MOST_HANDSHAKES + 30):
-            with scene.hostile(0, scene.yard_keys) as yard:
-                yard.send(hello)
-                if not yard.socket.poll(400):
-                    break
-                answered += 1
-        assert answered < MOST_HANDSHAKES + 30
-        scene.others_go_on()
-    deadline = time.monotonic() + 90
-    with scene.hostile(0, scene.yard_keys) as yard:  # it comes in again by and by
-        while not yard.socket.poll(500):
-            assert time.monotonic() < deadline
-            yard.send(hello)
 
 
 def test_every_changed_field_of_a_cameras_messages_is_refused_or_costs_its_own_slot(
@@ -470,13 +458,12 @@ def test_a_frame_larger_than_any_message_ends_its_connection_alone(scene: Scene)
     scene.others_go_on()
 
 
-@pytest.mark.parametrize(
-    ("frames", "size"), [(200_000, 1), (2_000, 100_000), (1_000_000, 0), (40, 15 << 20)]
-)
+@pytest.mark.parametrize(("frames", "size"), [(200_000, 1), (1_500, 100_000), (40, 15 << 20)])
 def test_a_message_of_very_many_frames_takes_no_more_memory_than_is_given_it(
     scene: Scene, frames: int, size: int
 ) -> None:
-    """ZeroMQ hands a message over as a whole; what is over the limit is shut out meanwhile."""
+    """ZeroMQ keeps a message until it is whole; a connection that goes too far is shut."""
+    too_much = frames * size > 256 << 20
     with (
         attack(f"{frames} frames of {size} bytes"),
         scene.hostile(0, scene.yard_keys) as yard,
@@ -486,18 +473,38 @@ def test_a_message_of_very_many_frames_takes_no_more_memory_than_is_given_it(
         for _ in range(frames - 1):
             yard.socket.send(piece, zmq.SNDMORE, copy=size < 1000)
         yard.socket.send(b"")
-        deadline = time.monotonic() + 15  # a connection that was shut gets no answer
+        deadline = time.monotonic() + (8 if too_much else 60)
         while not yard.socket.poll(20) and time.monotonic() < deadline:
             highest = max(highest, scene.memory(0))
+        assert bool(yard.socket.poll(0)) is not too_much
         scene.others_go_on()
-        highest = max(highest, scene.memory(0))
         print(f"{frames} frames of {size} bytes: {(highest - before) >> 20} MiB at most")
-        assert highest - before < 900 << 20
+        assert highest - before < 600 << 20
+
+
+def test_a_camera_that_reconnects_without_end_is_let_in_at_a_slow_pace(scene: Scene) -> None:
+    hello = CAMERA_CODEC.encode(scene.hello(YARD))
+    with attack("the yard reconnects without end"):
+        answered = 0
+        for _ in range(MOST_HANDSHAKES + 30):
+            with scene.hostile(0, scene.yard_keys) as yard:
+                yard.send(hello)
+                if not yard.socket.poll(400):
+                    break
+                answered += 1
+        assert answered < MOST_HANDSHAKES + 30
+        scene.others_go_on()
+    deadline = time.monotonic() + 90
+    with scene.hostile(0, scene.yard_keys) as yard:  # it comes in again by and by
+        while not yard.socket.poll(500):
+            assert time.monotonic() < deadline
+            yard.send(hello)
 
 
 def test_after_all_that_nobody_has_alarmed_and_all_results_are_right(scene: Scene) -> None:
     scene.others_go_on()
     scene.running.stop()
+    assert [process.returncode for process in scene.running.processes] == [0, 0]
     for who in PARTIES:
         state = scene.made.folder(who).state
         with EventStore(state / EVENTS_FILE, state / LINES_FILE) as store:

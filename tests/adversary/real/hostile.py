@@ -49,8 +49,9 @@ class Hostile:
         self._context.term()
 
     def send(self, frames: Sequence[Buffer]) -> None:
-        """All frames as one message."""
-        self.socket.send_multipart(list(frames))
+        """All frames as one message; none where the connection was ended for good."""
+        if self.socket.poll(2000, zmq.POLLOUT):
+            self.socket.send_multipart(list(frames), zmq.NOBLOCK)
 
     def answers(self, seconds: float) -> list[list[bytes]]:
         """All that comes within this time."""
