@@ -1,4 +1,4 @@
-"""What judges an endurance run finds what is wrong; and a short run of all roles is sound."""
+"""What judges an endurance run finds what is wrong; and a run of some minutes is sound."""
 
 from __future__ import annotations
 
@@ -22,19 +22,7 @@ from tests.processes.endurance.run import endure
 from tests.processes.endurance.samples import MIB, Sample, Samples
 
 LONG = "TWOKEY_LONG"
-SMALL = Plan(
-    minutes=0.3,
-    rate=40.0,
-    slots_rate=120.0,
-    cameras=2,
-    frame=4,
-    places=14,
-    window_seconds=10.0,
-    watchlist_seconds=4.0,
-    restart_seconds=12.0,
-    sample_seconds=1.0,
-    rotate_seconds=5.0,
-)
+SMALL = Plan(places=16, window_seconds=20.0, watchlist_seconds=6.0)
 START = 1_800_000_000_000
 PATIENCE = 10.0
 FACES = 3
@@ -114,7 +102,7 @@ def test_right_bits_are_no_problem_and_are_counted(crowd: Crowd) -> None:
         scene.both(moment, moment + 50, 0)
     assert scene.problems() == []
     assert scene.judge.counts["p0"][VERIFIED] == scene.judge.counts["p1"][VERIFIED] == 900
-    assert scene.judge.matches > 50
+    assert scene.judge.matches > 20
 
 
 @pytest.mark.parametrize("wrong", ["missing", "added", "one party only"])
@@ -237,26 +225,22 @@ def root() -> Iterator[Path]:
     shutil.rmtree(path)
 
 
-def test_a_short_run_with_all_that_changes_in_operation_is_sound(root: Path) -> None:
-    run(root, SMALL)
-
-
 @pytest.mark.skipif(not os.environ.get(LONG), reason=f"takes minutes; {LONG}=1 runs it")
 @pytest.mark.timeout(1200)
-def test_two_minutes_with_all_that_changes_in_operation_are_sound(root: Path) -> None:
+def test_three_minutes_with_all_that_changes_in_operation_are_sound(root: Path) -> None:
     run(
         root,
         replace(
             SMALL,
-            minutes=2.0,
+            minutes=3.0,
             rate=200.0,
             slots_rate=300.0,
             cameras=4,
             frame=10,
             places=24,
-            window_seconds=30.0,
-            watchlist_seconds=6.0,
-            restart_seconds=20.0,
+            window_seconds=60.0,
+            watchlist_seconds=12.0,
+            restart_seconds=50.0,
         ),
     )
 

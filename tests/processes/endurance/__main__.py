@@ -16,8 +16,9 @@ import orjson
 from shared.atomicfile import PUBLIC, write_atomic
 from shared.cli import run
 from shared.errors import EXIT_OK, EXIT_RESOURCE, EXIT_UNEXPECTED, DiskFull
+from tests.processes.endurance.lines import lines
 from tests.processes.endurance.plan import Plan
-from tests.processes.endurance.run import endure, lines
+from tests.processes.endurance.run import endure
 
 _HOUR = Plan()
 _FLAT_OUT = replace(
