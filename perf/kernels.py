@@ -142,7 +142,9 @@ def _engine_steps(name: str, shape: KeyShape, count: int) -> dict[str, Step]:
     value, mac = words(2, count, 2)
     return {
         f"engine: generate, {name}": (
-            lambda: engine_fss.generate(shape, tiles, *roots, points, payloads, payloads, keys),
+            lambda: engine_fss.generate(
+                shape, tiles, roots[0], roots[1], points, payloads, payloads, keys
+            ),
             count,
             "key",
         ),

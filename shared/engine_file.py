@@ -14,13 +14,13 @@ from typing import Any, Final, Literal, Self
 import msgpack
 import numpy as np
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from numpy.typing import NDArray
 
 from shared.atomicfile import file_error
 from shared.codec import unpack_canonical
 from shared.engine_plan import CLIENTS_LIMIT, Plan, Stream, client, plan_of_rows
 from shared.errors import AuthenticationFailed, FormatError, HeaderMismatch, InputError
+from shared.gcm import aead
 from shared.hashing import digest, encode
 from shared.keys import SIGNATURE_BYTES, Identity, PublicIdentity
 from shared.secret import Secret
@@ -153,13 +153,15 @@ class ChunkCipher:
     """AES-256-GCM of one file's chunks, each bound to its header, stream and number."""
 
     def __init__(self, content_key: bytes, header: bytes) -> None:
-        self._aead = AESGCM(content_key)
+        self._aead = aead(content_key)
         self._header = digest("engine header", header)
 
-    def encrypt(self, stream: int, number: int, content: U8) -> bytes:
+    def encrypt(self, stream: int, number: int, content: U8) -> bytearray:
         """Ciphertext and tag."""
         nonce, data = self._bound(stream, number)
-        return self._aead.encrypt(nonce, content.data, data)
+        out = bytearray(content.size + TAG_BYTES)
+        self._aead.encrypt_into(nonce, content.data, data, out)
+        return out
 
     def decrypt(self, stream: int, number: int, content: U8, out: U8, where: str) -> None:
         """The plaintext into `out`. Raises AuthenticationFailed."""

@@ -10,11 +10,11 @@ from typing import Self
 
 import numpy as np
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from numpy.typing import NDArray
 
 from shared.atomicfile import file_error
 from shared.errors import AuthenticationFailed, FormatError, HeaderMismatch, InputError
+from shared.gcm import aead
 from shared.hashing import encode
 from shared.keys import PublicIdentity
 from shared.materialheader import (
@@ -78,7 +78,7 @@ class ChunkCipher:
     """AES-256-GCM of one file's chunks, each bound to its header, kind and number."""
 
     def __init__(self, content_key: bytes, signed: SignedHeader) -> None:
-        self._aead = AESGCM(content_key)
+        self._aead = aead(content_key)
         self._bindings = {
             kind: encode("material chunk", signed.digest(), int(kind)) for kind in ChunkKind
         }

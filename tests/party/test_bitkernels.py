@@ -43,20 +43,21 @@ def test_rows_that_lie_apart_are_refused() -> None:
     spread = np.arange(6, dtype=np.uint64)[::2]
     with pytest.raises(FormatError, match="contiguous"):
         bitkernels.unmask(
-            np.zeros((3, 10), np.uint64), np.zeros((3, 2), np.uint8), spread, np.zeros((3, 10))
+            np.zeros((3, 10), np.uint64),
+            np.zeros((3, 2), np.uint8),
+            spread,
+            np.zeros((3, 10), np.uint64),
         )
 
 
-@pytest.mark.parametrize("wrong", ["tags", "bits", "deltas", "out"])
-def test_arrays_that_do_not_fit_are_refused(wrong: str) -> None:
-    arrays = {
-        "tags": np.zeros((2, 9), dtype=np.uint64),
-        "bits": np.zeros((2, 2), dtype=np.uint8),
-        "deltas": np.zeros(2, dtype=np.uint64),
-        "out": np.zeros((2, 9), dtype=np.uint64),
-    }
-    arrays[wrong] = arrays[wrong][:1]
+@pytest.mark.parametrize("wrong", range(4))
+def test_arrays_that_do_not_fit_are_refused(wrong: int) -> None:
+    tags, deltas = np.zeros((2, 9), dtype=np.uint64), np.zeros(2, dtype=np.uint64)
+    bits, out = np.zeros((2, 2), dtype=np.uint8), np.zeros((2, 9), dtype=np.uint64)
+    short = [
+        array[:1] if place == wrong else array for place, array in enumerate((tags, deltas, out))
+    ]
     with pytest.raises(FormatError):
-        bitkernels.unmask(arrays["tags"], arrays["bits"], arrays["deltas"], arrays["out"])
+        bitkernels.unmask(short[0], bits[:1] if wrong == 3 else bits, short[1], short[2])
     with pytest.raises(FormatError):
-        bitkernels.pack_bits(np.zeros((2, 9), np.uint64), np.zeros((2, 1), np.uint8))
+        bitkernels.pack_bits(tags, bits[:, :1].copy())
