@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from numpy.typing import NDArray
 
 from shared.errors import AuthenticationFailed
-from shared.gcm import aead
 from shared.hashing import encode
 
 Content = bytes | bytearray | memoryview | NDArray[np.uint8]
@@ -27,7 +27,7 @@ class ChunkCipher:
     def __init__(
         self, content_key: bytes, label: str, header: bytes, streams: Mapping[int, str]
     ) -> None:
-        self._aead = aead(content_key)
+        self._aead = AESGCM(content_key)
         self._streams = streams
         self._bindings = {stream: encode(label, header, stream) for stream in streams}
 

@@ -47,8 +47,6 @@ _SOURCES = (
     "engine_fss_kernels",
     "engine_fss_ir",
     "engine_ring",
-    "gcm",
-    "gcm_ir",
 )
 
 
@@ -161,7 +159,7 @@ def features() -> dict[str, bool]:
         return {feature[1:]: True for feature in listed if feature.startswith("+")}
     found = dict(llvm.get_host_cpu_features())
     if not config.ENABLE_AVX:
-        found["avx512f"] = found["avx2"] = found["vpclmulqdq"] = False
+        found["avx512f"] = found["avx2"] = False
     return found
 
 
