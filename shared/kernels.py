@@ -152,7 +152,6 @@ def _is_arm64() -> bool:
     return _triple().startswith(("aarch64", "arm64"))
 
 
-@cache
 def features() -> dict[str, bool]:
     """CPU features that Numba compiles for; its own settings may hide some of the host's."""
     if config.CPU_NAME is not None or config.CPU_FEATURES is not None:
