@@ -206,7 +206,7 @@ def _feeder(plan: Plan) -> Iterator[subprocess.Popen[bytes]]:
         _answer(process)
         yield process
     finally:
-        with suppress(OSError):
+        with suppress(OSError, subprocess.TimeoutExpired):
             process.communicate(timeout=10)
         process.kill()
         process.wait()
