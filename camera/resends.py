@@ -44,10 +44,13 @@ class Resends:
             for number in late:
                 del self._again[number]
         found: list[int] = []
-        while len(self._again) < self._allowed and (number := self._next(now)) is not None:
-            self.sent(number, now)
-            self._again[number] = now
-            found.append(number)
+        while len(self._again) < self._allowed:
+            following = self._next(now)
+            if following is None:
+                break
+            self.sent(following, now)
+            self._again[following] = now
+            found.append(following)
         return found
 
     def _next(self, now: float) -> int | None:

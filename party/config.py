@@ -67,7 +67,8 @@ class LimitsConfig(Config):
     reserve_block: int = Field(
         default=_LIMITS.reserve_block,
         ge=1,
-        description="Slots a camera marked ahead at once; a power cut burns up to this many.",
+        description="Slots a camera marked ahead at once, or four times its faces in a batch where "
+        "that is more; a power cut burns up to so many.",
     )
     outages: int = Field(
         default=_LIMITS.outages, ge=0, description="Outages in a window before it is closed."

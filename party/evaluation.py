@@ -11,6 +11,7 @@ from party.matching import TagPart
 from party.material import low_part, with_top
 from party.places import PlaceTable
 from shared import dcf, ring
+from shared.kernels import address
 from shared.matchinputs import match_inputs_each
 
 SHORT = 8  # faces in a message up to which it pays to evaluate messages together
@@ -56,7 +57,7 @@ def _evaluate_together(group: Sequence[HeldFaces], table: PlaceTable) -> None:
         numbers.used,
     )
     rows = owner.buffers.rows(slots)
-    places = np.array([row.ctypes.data for row in rows], dtype=np.uint64)
+    places = np.array([address(row) for row in rows], dtype=np.uint64)
     result = np.empty(z.shape, dtype=np.uint64)
     dcf.evaluate(
         params,

@@ -245,6 +245,8 @@ def _load(connection: sqlite3.Connection) -> Book:
     for number, check_number, *kappa_run in query(
         "SELECT number, check_number, set_id, first, length FROM kappa ORDER BY number"
     ):
+        if [type(value) for value in kappa_run] != [bytes, int, int]:
+            raise FormatError("slot journal: a kappa's slots are none")
         by_number[check_number].kappa.append(KappaRow(number, Run(*kappa_run)))
     for number, batch_id, window, runs, outcome, *stored, _ in query("SELECT * FROM batches"):
         batch = Batch(number, batch_id, window, unpack_runs(runs), BatchOutcome(outcome))

@@ -84,7 +84,7 @@ class LeadSession(WindowSession):
         self._checks: OrderedDict[int, _Check] = OrderedDict()
         self._batches: OrderedDict[int, _Batch] = OrderedDict()
         self._queue = MatchQueue()
-        self._wanting: set[bytes] = set()
+        self._wanting: dict[bytes, None] = {}  # sets to prepare, the longest waiting first
         self._late: dict[tuple[bytes, int], tuple[P0Confirming, Settled]] = {}
         self._placeless: set[bytes] = set()
         for pending in self.journal.pending():
@@ -153,7 +153,7 @@ class LeadSession(WindowSession):
         owner = held.owner
         ahead = min(held.run.stop + self.limits.prepare_ahead, owner.slots)
         if self.shared(owner.set_id) and self.ledger(owner.set_id).mark.prepared < ahead:
-            self._wanting.add(owner.set_id)
+            self._wanting[owner.set_id] = None
         known = self._queue.digest_of(held.run)
         if known is not None and self._same_faces(held, known):
             self._queue.add(held)
@@ -264,7 +264,7 @@ class LeadSession(WindowSession):
                 break
         self.adopt(proposal)
         self._queue.try_again()
-        self._wanting = {set_id for set_id in self.sets if self.shared(set_id)}
+        self._wanting = {set_id: None for set_id in self.sets if self.shared(set_id)}
 
     # -- prepare -------------------------------------------------------------------------
 
@@ -309,6 +309,10 @@ class LeadSession(WindowSession):
         plan = plan_check(demands, self.table.places, limit, min(quantum, limit))
         if plan is None:
             self._wanting.clear()
+            return None
+        for run in plan.runs:  # next time it is the others' turn
+            self._wanting.pop(run.set_id, None)
+            self._wanting[run.set_id] = None
         return plan
 
     def _prep1(self, message: Prep1) -> None:
@@ -327,7 +331,8 @@ class LeadSession(WindowSession):
         del self._checks[message.check]
         self._queue.try_again()
         # Places that were bound meanwhile are still to be opened for these slots.
-        self._wanting.update(run.set_id for run in passed.header.runs)
+        for run in passed.header.runs:
+            self._wanting.setdefault(run.set_id)
         self.send(answer)
 
     # -- match ---------------------------------------------------------------------------

@@ -142,7 +142,7 @@ class Verified:
     """Match bits that passed this party's own check. bits: (F, live) uint8 of 0 and 1."""
 
     header: BatchHeader
-    bits: Bits
+    bits: Bits = field(repr=False)
     transcript: bytes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,8 @@ from shared.messages import (
 )
 from shared.params import Parameters
 from shared.watchlist import Entry
+
+_RESERVED_BATCHES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,12 +218,23 @@ class WindowState:
         )
 
     def reserve(self, runs: Iterable[Run]) -> None:
-        """Makes sure, durably, that a power cut would burn these slots; in blocks ahead."""
-        wanted: dict[bytes, int] = {}
+        """Makes sure, durably, that a power cut would burn these slots; in blocks ahead.
+
+        A block is some batches long, so that a fast camera does not wait for the disk at each.
+        """
+        stops: dict[bytes, int] = {}
+        faces: Counter[bytes] = Counter()
         for run in runs:
-            if run.stop > max(self.ledger(run.set_id).reserved, wanted.get(run.set_id, 0)):
-                ahead = run.stop + self.limits.reserve_block
-                wanted[run.set_id] = min(ahead, self.sets[run.set_id].slots)
+            stops[run.set_id] = max(run.stop, stops.get(run.set_id, 0))
+            faces[run.set_id] += run.length
+        wanted = {
+            set_id: min(
+                stop + max(self.limits.reserve_block, _RESERVED_BATCHES * faces[set_id]),
+                self.sets[set_id].slots,
+            )
+            for set_id, stop in stops.items()
+            if stop > self.ledger(set_id).reserved
+        }
         if wanted:
             self.journal.reserve_reveal(wanted)
 

@@ -1,4 +1,8 @@
-"""What one step of the arithmetic costs on one core: `python -m perf.kernels`."""
+"""What one step of the arithmetic costs on one core: `python -m perf.kernels`.
+
+Times are the processor time of this thread, so that other work on the machine counts for little.
+Set OPENBLAS_NUM_THREADS=1, or a part of the products runs elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,14 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from shared import dcf, prg, ring
+from party import bitkernels
+from shared import dcf, engine_fss, prg, ring
+from shared.engine_fss import KEY_TILE, KeyShape
+from shared.matchinputs import match_inputs
 from shared.params import Parameters
+from shared.secret import Secret
+
+Step = tuple[Callable[[], object], int, str]
 
 PARAMETERS = Parameters(
     dim=128,
@@ -23,11 +33,12 @@ PARAMETERS = Parameters(
     entry_bound=1,
     model="none",
 )
-FACES = 256
-RUNS = 15
+FACES = 64  # as in a camera's message
+RUNS = 200
+_LEAST_UNITS = 1000
 
 
-def steps(faces: int = FACES) -> dict[str, tuple[Callable[[], object], int, str]]:
+def steps(faces: int = FACES) -> dict[str, Step]:
     """For each step: what to run on random data, how many units it does, the unit's name."""
     rng = np.random.default_rng()
     params = PARAMETERS
@@ -53,6 +64,8 @@ def steps(faces: int = FACES) -> dict[str, tuple[Callable[[], object], int, str]
     masked, low = numbers(faces, coordinates), numbers(faces, places)
     openings = words(3, faces * places, 2)
     alphas = words(faces, 2)
+    deltas, unmasked = words(faces), words(faces, places)
+    packed = np.zeros((faces, -(-places // 8)), dtype=np.uint8)
     first = slice(0, 1)
     return {
         "expand": (
@@ -85,6 +98,11 @@ def steps(faces: int = FACES) -> dict[str, tuple[Callable[[], object], int, str]
             places,
             "comparison",
         ),
+        "match inputs, one face a call": (
+            lambda: match_inputs(Secret(key), 0, key, 5, 1, places),
+            1,
+            "face",
+        ),
         "public product mod 2^32": (
             lambda: ring.public_product_mod32(matrix, masked, low),
             faces,
@@ -100,19 +118,54 @@ def steps(faces: int = FACES) -> dict[str, tuple[Callable[[], object], int, str]
             faces,
             "face",
         ),
+        "pack bits": (lambda: bitkernels.pack_bits(tags, packed), faces, "face"),
+        "unmask tags": (
+            lambda: bitkernels.unmask(tags, packed, deltas, unmasked),
+            faces,
+            "face",
+        ),
+        **_engine_steps("sign", KeyShape(63, comparison=True), 4 * faces),
+        **_engine_steps("equality", KeyShape(64, comparison=False), 4 * faces),
+    }
+
+
+def _engine_steps(name: str, shape: KeyShape, count: int) -> dict[str, Step]:
+    """Keys of the engine's comparisons of 64-bit values."""
+    rng = np.random.default_rng()
+
+    def words(*sizes: int) -> prg.U64:
+        return rng.integers(0, 1 << 64, sizes, dtype=np.uint64)
+
+    tiles, roots, payloads = words(-(-count // KEY_TILE), 2), words(2, count, 2), words(count, 4)
+    points = words(count) >> np.uint64(64 - shape.domain)
+    keys = np.zeros(count * shape.key_bytes, dtype=np.uint8)
+    value, mac = words(2, count, 2)
+    return {
+        f"engine: generate, {name}": (
+            lambda: engine_fss.generate(
+                shape, tiles, roots[0], roots[1], points, payloads, payloads, keys
+            ),
+            count,
+            "key",
+        ),
+        f"engine: evaluate, {name}": (
+            lambda: engine_fss.evaluate(shape, 0, tiles, roots[0], keys, 0, points, value, mac),
+            count,
+            "key",
+        ),
     }
 
 
 def measure(run: Callable[[], object], units: int, runs: int = RUNS) -> tuple[float, float, float]:
     """Nanoseconds a unit: median, least and greatest of so many runs, after one to warm up."""
     run()
-    repeat = max(1, 2000 // units)
+    repeat = max(1, _LEAST_UNITS // units)
     found = []
     for _ in range(runs):
-        start = time.perf_counter_ns()
+        start = time.thread_time_ns()
         for _ in range(repeat):
             run()
-        found.append((time.perf_counter_ns() - start) / (repeat * units))
+        found.append((time.thread_time_ns() - start) / (repeat * units))
     return median(found), min(found), max(found)
 
 

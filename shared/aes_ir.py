@@ -21,6 +21,7 @@ VOID: Final = ir.VoidType()
 ROUNDS_128: Final = 10
 ROUNDS_256: Final = 14
 _UNROLL: Final = 8  # vectors encrypted side by side by `expand`
+_TAIL: Final = 4  # and what is left over
 _ABREAST: Final = 12  # vectors encrypted side by side at most: x86 without AVX-512 holds 16
 
 
@@ -123,11 +124,13 @@ class Lanes:
 
     def starts(self, first: Any, last: Any, vectors: int) -> list[Any]:
         """Where so many vectors begin, one after the other from `first`, none after `last`."""
+        builder = self.builder
         found = []
         for v in range(vectors):
-            place = self.builder.add(first, ir.Constant(I64, v * self.blocks))
-            late = self.builder.icmp_signed(">", place, last)
-            found.append(self.builder.select(late, last, place))
+            place = builder.add(first, ir.Constant(I64, v * self.blocks))
+            if last is not None:
+                place = builder.select(builder.icmp_signed(">", place, last), last, place)
+            found.append(place)
         return found
 
     def offset(self, base: Any, count: Any, size: int) -> Any:
@@ -301,33 +304,30 @@ def expand(module: ir.Module, target: Target) -> ir.Function:
     stride = builder.mul(step, ir.Constant(lanes.type, [target.blocks] * 2 * target.blocks))
     start = builder.add(start, builder.mul(step, ir.Constant(lanes.type, numbers)))
 
-    def blocks(first: Any, point: Any, vectors: int) -> Any:
-        inputs = [point]
-        for _ in range(vectors - 1):
-            inputs.append(builder.add(inputs[-1], stride))
-        place = lanes.offset(out, first, 16)
-        for value in lanes.encrypt(inputs, keys, feed=False):
-            lanes.store(value, place)
-            place = builder.add(place, ir.Constant(I64, 16 * target.blocks))
-        return builder.add(inputs[-1], stride)
+    def put(places: list[Any], inputs: list[Any]) -> None:
+        for place, value in zip(places, lanes.encrypt(inputs, keys, feed=False), strict=True):
+            lanes.store(value, lanes.offset(out, place, 16))
 
     wide = ir.Constant(I64, _UNROLL * target.blocks)
     done = builder.sub(count, builder.urem(count, wide))
-
-    def body(i: Any, points: list[Any]) -> list[Any]:
-        return [blocks(i, points[0], _UNROLL)]
-
-    count_loop(builder, ir.Constant(I64, 0), done, wide, body, [start])
     last = builder.sub(count, ir.Constant(I64, target.blocks))
 
+    def body(i: Any, points: list[Any]) -> list[Any]:
+        inputs = [points[0]]
+        for _ in range(_UNROLL - 1):
+            inputs.append(builder.add(inputs[-1], stride))
+        put(lanes.starts(i, None, _UNROLL), inputs)
+        return [builder.add(inputs[-1], stride)]
+
+    count_loop(builder, ir.Constant(I64, 0), done, wide, body, [start])
+
     def tail(i: Any, _: list[Any]) -> list[Any]:
-        # The last vector begins early rather than end late: it repeats blocks already written.
-        late = builder.icmp_unsigned(">", i, last)
-        first = builder.select(late, last, i)
-        blocks(first, builder.add(start, builder.mul(step, lanes.splat(first))), 1)
+        # Vectors that would end late begin early: they repeat blocks already written.
+        places = lanes.starts(i, last, _TAIL)
+        put(places, [builder.add(start, builder.mul(step, lanes.splat(i))) for i in places])
         return []
 
-    count_loop(builder, done, count, ir.Constant(I64, target.blocks), tail)
+    count_loop(builder, done, count, ir.Constant(I64, _TAIL * target.blocks), tail)
     builder.ret_void()
     return function
 

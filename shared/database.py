@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import os
 import sqlite3
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ _FALLBACK_CHECKPOINT_PAGES = 16_384
 _SHORT_LOG_BYTES = 8 << 20
 _SEAL_BYTES = 16
 _GENERATED = 3  # as SQLite calls a stored column that it computes
-_UNSOUND = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
+_UNSOUND = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, struct.error)
 
 
 def sealed(table: str, *columns: str) -> str:

@@ -64,7 +64,9 @@ class MaterialDamaged(SecurityError):
     set_id, first, length: these slots.
     """
 
-    def __init__(self, message: str, set_id: bytes, first: int, length: int) -> None:
+    def __init__(
+        self, message: str = "", set_id: bytes = b"", first: int = 0, length: int = 0
+    ) -> None:
         super().__init__(message)
         self.set_id = set_id
         self.first = first

@@ -87,14 +87,14 @@ def helper(function: _Function) -> _Function:
 def available() -> dict[str, int]:
     """Kernel names that this host can run, widest first, with their numbers."""
     found: dict[str, int] = {}
-    features = _features()
-    if features.get("aes", False):
+    host = features()
+    if host.get("aes", False):
         if _is_x86():
-            if features.get("vaes", False) and features.get("avx512f", False):
+            if host.get("vaes", False) and host.get("avx512f", False):
                 found["vaes512"] = FOUR_BLOCKS
-            if features.get("vaes", False) and features.get("avx2", False):
+            if host.get("vaes", False) and host.get("avx2", False):
                 found["vaes256"] = TWO_BLOCKS
-            if features.get("sse4.2", False):
+            if host.get("sse4.2", False):
                 found["aesni"] = ONE_BLOCK
         elif _is_arm64():
             found["armv8"] = ONE_BLOCK
@@ -152,15 +152,15 @@ def _is_arm64() -> bool:
     return _triple().startswith(("aarch64", "arm64"))
 
 
-def _features() -> dict[str, bool]:
+def features() -> dict[str, bool]:
     """CPU features that Numba compiles for; its own settings may hide some of the host's."""
     if config.CPU_NAME is not None or config.CPU_FEATURES is not None:
         listed = (config.CPU_FEATURES or "").split(",")
         return {feature[1:]: True for feature in listed if feature.startswith("+")}
-    features = dict(llvm.get_host_cpu_features())
+    found = dict(llvm.get_host_cpu_features())
     if not config.ENABLE_AVX:
-        features["avx512f"] = features["avx2"] = False
-    return features
+        found["avx512f"] = found["avx2"] = False
+    return found
 
 
 @compiled

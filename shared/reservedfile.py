@@ -53,8 +53,8 @@ class ReservedFile:
 
     def finish(self) -> None:
         """Makes the file durable under its temporary name."""
+        self.flush()
         try:
-            os.fsync(self._handle)
             os.close(self._handle)
             self._handle = -1
         except OSError as error:

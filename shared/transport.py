@@ -18,8 +18,9 @@ from shared.codec import Buffer
 from shared.errors import ConfigError, ResourceError
 
 # That a peer is gone, the kernel notices. Not ZeroMQ's own heartbeats: in its version 4.3.5 they
-# abort the process when a peer goes away of whose messages a whole queue is not read yet.
-SILENCE_MS = 10_000
+# abort the process when a peer goes away of whose messages a whole queue is not read yet. Long
+# enough for a receiver that is behind: a new connection would only add a queue to the one it has.
+SILENCE_MS = 30_000
 _CONNECT_MS = 3_000
 _PROBE_SECONDS = 2
 _LINGER_MS = 1_000

@@ -17,6 +17,7 @@ from camera.journal import CameraJournal, RatchetState
 from camera.ratchetfile import RatchetFile
 from shared.database import allow_seals
 from shared.errors import (
+    ConfigError,
     DiskFull,
     FormatError,
     InputError,
@@ -214,6 +215,43 @@ def test_states_are_not_shown() -> None:
 # -- the ratchet file ---------------------------------------------------------------------
 
 
+def private(path: Path, content: bytes) -> Path:
+    """A file for its owner alone."""
+    path.touch(mode=0o600)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o610])
+def test_a_ratchet_file_that_others_may_touch_is_refused_and_left_as_it_is(
+    tmp_path: Path, mode: int
+) -> None:
+    path = tmp_path / "a"
+    RatchetFile.create(path, state(1)).close()
+    before = path.read_bytes()
+    path.chmod(mode)
+    with pytest.raises(ConfigError, match=f"permissions {mode:04o}, expected 0600"):
+        RatchetFile.open(path)
+    assert path.read_bytes() == before
+
+
+def test_a_link_in_place_of_a_ratchet_file_is_not_followed(tmp_path: Path) -> None:
+    RatchetFile.create(tmp_path / "a", state(1)).close()
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(ResourceError):
+        RatchetFile.open(tmp_path / "b")
+    with pytest.raises(ResourceError):
+        RatchetFile.create(tmp_path / "b", state(2))
+    assert state(1).state in (tmp_path / "a").read_bytes()
+
+
+def test_a_new_state_is_never_written_where_others_may_read(tmp_path: Path) -> None:
+    (tmp_path / "a").touch(mode=0o666)
+    (tmp_path / "a").chmod(0o666)
+    RatchetFile.create(tmp_path / "a", state(1)).close()
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
+
+
 def test_the_later_side_of_an_interrupted_advance_is_taken_and_the_other_erased(
     tmp_path: Path,
 ) -> None:
@@ -221,7 +259,7 @@ def test_the_later_side_of_an_interrupted_advance_is_taken_and_the_other_erased(
     RatchetFile.create(tmp_path / "b", state(2)).close()
     one, two = ((tmp_path / name).read_bytes()[:4096] for name in "ab")
     for sides in (one + two, two + one):
-        (tmp_path / "c").write_bytes(sides)
+        private(tmp_path / "c", sides)
         file = RatchetFile.open(tmp_path / "c")
         assert file.current == state(2)
         file.close()
@@ -232,7 +270,7 @@ def test_a_half_written_side_leaves_the_former_state(tmp_path: Path) -> None:
     RatchetFile.create(tmp_path / "a", state(1)).close()
     RatchetFile.create(tmp_path / "b", state(2)).close()
     one, two = ((tmp_path / name).read_bytes()[:4096] for name in "ab")
-    (tmp_path / "c").write_bytes(one + two[:40] + bytes(4056))
+    private(tmp_path / "c", one + two[:40] + bytes(4056))
     file = RatchetFile.open(tmp_path / "c")
     assert file.current == state(1)
     file.advance(state(2))
@@ -243,9 +281,8 @@ def test_a_half_written_side_leaves_the_former_state(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", bytes(8192), b"x" * 8192])
 def test_a_file_without_a_sound_state_is_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "a").write_bytes(content)
     with pytest.raises(FormatError, match="found no sound state"):
-        RatchetFile.open(tmp_path / "a")
+        RatchetFile.open(private(tmp_path / "a", content))
 
 
 def test_a_missing_file_is_typed(tmp_path: Path) -> None:

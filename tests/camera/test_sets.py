@@ -193,7 +193,7 @@ def test_every_good_file_of_a_folder_is_taken_over_and_the_first_error_told(
 def test_what_has_ended_is_forgotten_with_its_keys(
     folder: Folder, journal: CameraJournal, caplog: pytest.LogCaptureFixture
 ) -> None:
-    never_minted = window_now("never", -60, 300)
+    never_minted = replace(WINDOW, id="never")
     publish_window_key(folder.identity, folder.role.state, folder.role.published, never_minted)
     later = window_now("later", 600, 1200)
     publish_window_key(folder.identity, folder.role.state, folder.role.published, later)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgpack
@@ -14,8 +15,10 @@ from shared.engine_file import EngineFile
 from shared.engine_header import FORMAT as ENGINE_FORMAT
 from shared.engine_header import decode_engine_header, read_engine_header
 from shared.engine_plan import parse_kind
-from shared.errors import FormatError
+from shared.errors import FormatError, InputError
+from shared.hashing import digest
 from shared.headerfile import PRELUDE_BYTES
+from shared.masked_file import MaskedHeader, read_masked
 from shared.materialfile import MaterialFile
 from shared.materialheader import (
     FORMAT,
@@ -26,18 +29,20 @@ from shared.materialheader import (
     seal_info,
 )
 from shared.params import Parameters
+from shared.private_plan import PrivateShape
 from shared.secret import Secret
 from shared.windowkeys import parse_time
 from tests.fuzz.mutation import Syntax
 from tests.fuzz.scratch import Scratch
 from tests.fuzz.target import Check, Target, same
-from tests.fuzz.world import World, parameters
+from tests.fuzz.world import WINDOW, World, parameters
 
 
 def file_targets(world: World) -> Iterator[Target]:
     """Everything below."""
     yield from _material_targets(world)
     yield from _engine_targets(world)
+    yield from _masked_targets(world)
     yield Target("time", _time, (b"2026-11-20T00:00:00Z", b"2026-11-20T00:00:00.5+02:00"))
     yield Target("kind of engine material", _kind, (b"triple", b"matmul:3x4x5", b"input:0"))
 
@@ -147,7 +152,10 @@ def _engine_targets(world: World) -> Iterator[Target]:
     keys = {"p0": world.window_key("p0")[1], "p1": world.window_key("p1")[1]}
 
     def header(body: bytes) -> None:
-        same(decode_engine_header(body, "input").encode()[PRELUDE_BYTES:], body)
+        found = decode_engine_header(body, "input")
+        same(found.encode()[PRELUDE_BYTES:], body)
+        with suppress(InputError):  # of a session that is not for private matching
+            PrivateShape.of(found, "input")
 
     def whole(data: bytes) -> None:
         path = scratch.write(data)
@@ -175,6 +183,36 @@ def _engine_targets(world: World) -> Iterator[Target]:
     chunk = bytearray(64 + 16)
     cipher.encrypt(stream.number, 0, bytes(range(64)), memoryview(chunk))
     yield Target("engine chunk", _chunk(cipher, stream.number, 0, bytes(chunk)), (bytes(chunk),))
+
+
+def _masked_targets(world: World) -> Iterator[Target]:
+    scratch = Scratch(world.scratch / "masked.tki")
+    issuer = world.identity("camera")
+    elements = np.arange(12, dtype=np.uint64).reshape(6, 2)
+    content = elements.tobytes()
+    session = (bytes(16), WINDOW, "session", 0, issuer.public.digest(), parameters().digest(), 4)
+    body = digest("masked numbers", content)
+    headers = (
+        MaskedHeader(*session, 2, 3, ("Ada", "Bo"), (), body),
+        MaskedHeader(*session, 3, 2, (), (5, 6, 7), body),
+    )
+    signed = tuple(header.encode() for header in headers)
+
+    def whole(data: bytes) -> None:
+        same(read_masked(scratch.write(data)).encode(), data)
+
+    def signed_anew(found: bytes) -> None:
+        head = signed[0][:12] + len(found).to_bytes(4, "little") + found
+        data = head + issuer.sign("masked file", head) + content
+        file = read_masked(scratch.write(data))
+        same(file.encode(), data)
+        file.verify(issuer.public)
+
+    files = tuple(head + issuer.sign("masked file", head) + content for head in signed)
+    yield Target("file of masked numbers", whole, files)
+    bodies = tuple(head[PRELUDE_BYTES:] for head in signed)
+    name = "file of masked numbers, signed anew"
+    yield Target(name, signed_anew, bodies, Syntax.MSGPACK)
 
 
 def _engine_size(path: Path) -> int:

@@ -60,7 +60,7 @@ def mutated(rng: random.Random, syntax: Syntax, data: bytes, others: Sequence[by
     for _ in range(rng.choice((1, 1, 1, 2, 2, 3, 4))):
         chance = {Syntax.RAW: 0.0, Syntax.ROWS: 1.0}.get(syntax, 0.6)
         whole = rng.random() < chance
-        data = _of_tree(rng, syntax, data) if whole else _of_bytes(rng, data, others)
+        data = of_tree(rng, syntax, data) if whole else _of_bytes(rng, data, others)
     return data[:limit]
 
 
@@ -151,7 +151,7 @@ _OPERATIONS: Final[tuple[_Operation, ...]] = (
 # -- trees -----------------------------------------------------------------------------
 
 
-def _of_tree(rng: random.Random, syntax: Syntax, data: bytes) -> bytes:
+def of_tree(rng: random.Random, syntax: Syntax, data: bytes) -> bytes:
     """The input with one node of its tree changed; as it is where it has no tree."""
     try:
         if syntax is Syntax.FRAMES:

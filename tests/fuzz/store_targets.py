@@ -18,7 +18,7 @@ from camera.journal import CameraJournal
 from camera.ratchetfile import RatchetFile, RatchetState, _pack
 from camera.sets import SetStore
 from dealer.config import DealerConfig
-from party import journal_rows, watchlist
+from party import journal_rows
 from party.audit import check_chain
 from party.auditfile import pack_head, read_state, unpack_head
 from party.batches import Settled
@@ -29,7 +29,7 @@ from party.linefile import LineFile
 from party.status import read_status, render_status
 from perf.history import read as read_history
 from perf.replay import load_arrays
-from shared import config, engine_journal
+from shared import config, engine_journal, watchlist
 from shared.config import Config, to_toml
 from shared.database import allow_seals
 from shared.engine_journal import mark_begun

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.errors import ConfigError, FormatError, InputError
-from tests.fuzz.mutation import Syntax, join, mutated, split
+from shared.errors import ConfigError, FormatError, InputError, TwokeyError
+from tests.fuzz.mutation import Syntax, join, mutated, of_tree, split
 from tests.fuzz.run import main
 from tests.fuzz.session import Session
 from tests.fuzz.table import NAMES, targets
@@ -164,6 +164,23 @@ def test_a_small_input_that_claims_much_takes_no_memory(bomb: str) -> None:
         assert tracemalloc.get_traced_memory()[1] < MOST_MEMORY
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", ["private identity", "private window key"])
+@settings(max_examples=60)
+@given(rng=st.randoms(use_true_random=False))
+def test_errors_of_private_files_show_no_part_of_a_secret(name: str, rng: random.Random) -> None:
+    target = table()[name]
+    document = json.loads(target.samples[0])
+    secrets = [text for field, text in document.items() if "secret" in field]
+    assert secrets
+    try:
+        target.check(of_tree(rng, target.syntax, target.samples[0]))
+    except TwokeyError as error:
+        shown = f"{error!r} {error}"
+        for secret in secrets:
+            parts = {secret[at : at + 10] for at in range(len(secret) - 10)}
+            assert not any(part in shown for part in parts)
 
 
 # -- the fuzzing itself ----------------------------------------------------------------

@@ -11,6 +11,7 @@ import numpy as np
 from camera.journal import _pack_frames, _unpack_frames
 from party.intake import parse_faces
 from party.material import PartySet
+from party.private.run import _decoded as decode_offer
 from shared.codec import Buffer, Codec
 from shared.engine_messages import (
     ENGINE_CODEC,
@@ -21,6 +22,7 @@ from shared.engine_messages import (
     Shares,
     SigmaCommit,
     SigmaOpen,
+    Told,
 )
 from shared.intervals import Intervals
 from shared.messages import CAMERA_CODEC, PARTY_CODEC, Faces, Run, pack_runs, unpack_runs
@@ -47,6 +49,8 @@ def wire_targets(_: World) -> Iterator[Target]:
     ):
         yield Target(name, _message(codec), tuple(samples), Syntax.FRAMES, share=4)
     yield Target("faces for a set", _faces, (_faces_sample(),), Syntax.FRAMES, share=2)
+    offer = bytes([3]) + bytes(range(64))
+    yield Target("offer of private faces", _private_offer, (offer, bytes([0])), share=0.5)
     yield Target("runs", _runs, (pack_runs([Run(b"01234567", 0, 3), Run(b"abcdefgh", 9, 1)]),))
     yield Target("intervals", _intervals, (Intervals([(0, 3), (9, 1), (500, 90)]).to_bytes(),))
     stored = _pack_frames([b"head", b"", bytes(40)])
@@ -72,6 +76,7 @@ def _engine_messages() -> list[Any]:
         CheckSeed(digest, 1, digest, nonce),
         SigmaCommit(digest, 1, digest),
         SigmaOpen(digest, 1, nonce, nonce),
+        Told(digest, 2, b"a note"),
         EngineRefused("TamperDetected", "check 1: the sum is not zero"),
     ]
 
@@ -99,6 +104,11 @@ def _faces(data: bytes) -> None:
     held = parse_faces(message, frames, cast("PartySet", owner), 0.0)
     same((held.times.tobytes(), held.masked.tobytes()), (frames[1], frames[2]))
     same(held.run.stop <= CAPACITY and held.run.length == len(held.masked), True)
+
+
+def _private_offer(data: bytes) -> None:
+    flags, digests = decode_offer(data)
+    same((flags, digests), (data[0], {data[at : at + 32] for at in range(1, len(data), 32)}))
 
 
 def _runs(data: bytes) -> None:

@@ -22,6 +22,7 @@ JOURNAL = {
     "places that are a number": "UPDATE checks SET places=7",
     "places cut off": "UPDATE checks SET places=x'000000'",
     "kappa of an unknown check": "UPDATE kappa SET check_number=99",
+    "slots of a kappa that are text": "UPDATE kappa SET first='first'",
     "kappa cut off": "UPDATE kappa SET kappa=x'00'",
     "an outcome that there is not": "UPDATE batches SET outcome=9",
     "a mint id too short": "UPDATE sets SET mint_id=x'00'",

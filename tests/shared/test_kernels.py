@@ -38,7 +38,7 @@ def test_the_kernels_of_a_machine_are_found_by_its_features_widest_first(
     host: pytest.MonkeyPatch, triple: str, features: str, expected: list[str]
 ) -> None:
     host.setattr(kernels, "_triple", lambda: triple)
-    host.setattr(kernels, "_features", lambda: dict.fromkeys(features.split(), True))
+    host.setattr(kernels, "features", lambda: dict.fromkeys(features.split(), True))
     host.delenv("TWOKEY_KERNEL", raising=False)
     assert list(kernels.available()) == expected
     assert kernels.kernel_name() == expected[0]
@@ -48,7 +48,7 @@ def test_a_narrower_kernel_can_be_named_and_one_that_the_machine_lacks_is_refuse
     host: pytest.MonkeyPatch,
 ) -> None:
     host.setattr(kernels, "_triple", lambda: X86)
-    host.setattr(kernels, "_features", lambda: dict.fromkeys(("aes", "sse4.2", "avx2", "vaes"), 1))
+    host.setattr(kernels, "features", lambda: dict.fromkeys(("aes", "sse4.2", "avx2", "vaes"), 1))
     host.setenv("TWOKEY_KERNEL", "aesni")
     assert kernels.kernel_number() == kernels.ONE_BLOCK
     kernels.kernel_name.cache_clear()

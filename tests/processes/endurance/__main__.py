@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -13,9 +15,10 @@ import orjson
 
 from shared.atomicfile import PUBLIC, write_atomic
 from shared.cli import run
-from shared.errors import EXIT_OK, EXIT_UNEXPECTED, DiskFull
+from shared.errors import EXIT_OK, EXIT_RESOURCE, EXIT_UNEXPECTED, DiskFull
+from tests.processes.endurance.lines import lines
 from tests.processes.endurance.plan import Plan
-from tests.processes.endurance.run import endure, lines
+from tests.processes.endurance.run import endure
 
 _HOUR = Plan()
 _FLAT_OUT = replace(
@@ -36,7 +39,7 @@ _WINDOWS_AT_ONCE = 2
 @click.option("--minutes", default=60.0, show_default=True, help="How long faces come.")
 @click.option("--rate", type=float, help="Faces a second, all cameras together.  [default: 300]")
 @click.option("--flat-out", is_flag=True, help="As many faces as it goes; no restarts.")
-@click.option("--places", type=int, help="Entry places of a slot.  [default: 75; flat out 24]")
+@click.option("--places", type=int, help="Entry places of a slot.  [default: 50; flat out 24]")
 @click.option("--window-seconds", type=float, help="A window's length.  [default: 600; 60]")
 @click.option("--watchlist-seconds", type=float, help="Between changes.  [default: 60; 20]")
 @click.option("--restart-seconds", type=float, help="Between restarts of a party.  [default: 300]")
@@ -74,6 +77,7 @@ def endurance(
     needed, free = _WINDOWS_AT_ONCE * plan.window_bytes(), shutil.disk_usage(root).free
     if needed > free:
         raise DiskFull(f"{_WINDOWS_AT_ONCE} windows need {needed:,} bytes, {free:,} are free")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_RESOURCE))  # and end all roles
     say(f"{plan.windows} windows of {needed / _WINDOWS_AT_ONCE / 1e9:.1f} GB below {root}")
     try:
         found, samples = endure(root, plan, say)

@@ -23,8 +23,10 @@ _DEADLINES: dict[str, float] = {
     "entry_deadline": 180.0,
     "peer_silence": 15.0,
     "clock_tolerance": 10.0,
-    # Some seconds of faces: every check waits for the disk twice.
-    "prepare_ahead": 512,
+    # Some seconds of faces: every check waits for a disk that is busy with material twice.
+    "prepare_ahead": 1024,
+    "check_slots": 1024,
+    "reserve_block": 1024,
 }
 
 
@@ -42,7 +44,7 @@ class Plan:
     cameras: int = 4
     frame: int = 15
     dim: int = 128
-    places: int = 75
+    places: int = 50
     window_seconds: float = 600.0
     watchlist_seconds: float = 60.0
     restart_seconds: float = 300.0

@@ -5,22 +5,21 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from party.node import LINES_FILE
 from perf.deployment import PARTIES
 from perf.report import machine
 from shared.errors import ResourceError, TwokeyError
 from tests.processes.endurance.camera import SENT
-from tests.processes.endurance.judge import BURNED, VERIFIED, Judge
+from tests.processes.endurance.judge import BURNED, UNRESOLVED, VERIFIED, Judge
 from tests.processes.endurance.logbook import Logbook
 from tests.processes.endurance.people import make_crowd
 from tests.processes.endurance.plan import Plan
-from tests.processes.endurance.samples import KEPT, Flatness, Samples
+from tests.processes.endurance.samples import KEPT, Samples
 from tests.processes.endurance.stage import DEALER, Stage, build
 
 _POLL_SECONDS = 0.2
@@ -107,7 +106,7 @@ class Run:
             _START_SECONDS,
             "both parties run",
         )
-        lead = 10.0 + 3 * plan.cameras + plan.window_bytes() / _FIRST_MINT_BYTES
+        lead = 20.0 + 5 * plan.cameras + plan.window_bytes() / _FIRST_MINT_BYTES
         stage.publish_keys(time.time_ns() // 1_000_000 + round(1000 * lead))
         stage.begin_minting(0)
         begun = time.monotonic()
@@ -316,6 +315,12 @@ class Run:
             for kind, points in self.samples.disk.items()
             if kind in KEPT
         }
+        for who in PARTIES:
+            for what in (BURNED, UNRESOLVED):
+                if judge.counts[who][what]:
+                    judge.problem(f"{who}: {judge.counts[who][what]} faces are {what}")
+            if judge.announcements[who]:
+                judge.problem(f"{who}: announced {dict(judge.announcements[who])}")
         lags = [change.lag_seconds for change in judge.changes]
         return {
             "sound": not (
@@ -349,39 +354,6 @@ class Run:
             "problems": judge.problems,
             "more_problems": judge.more_problems,
         }
-
-
-def lines(report: dict[str, Any]) -> Iterator[str]:
-    """A report for a person."""
-    counts = report["counts"]
-    yield (
-        f"{report['faces']:,} faces in {report['seconds'] / 60:.1f} min "
-        f"({report['faces_per_second']:.0f}/s), {len(report['windows'])} windows, "
-        f"{len(report['list_changes'])} changes of the watchlist, "
-        f"{len(report['restarts'])} restarts, "
-        f"{len(report['minted_meanwhile'])} windows minted meanwhile"
-    )
-    for who in PARTIES:
-        yield f"{who}: " + ", ".join(f"{n:,} {what}" for what, n in counts[who].items())
-    lag = report["list_lag_seconds"]
-    yield (
-        f"{report['bits_compared']:,} bits compared, {report['matches']:,} matches; a former list "
-        f"was seen for {lag['median']} s (median), {lag['most']} s at most"
-    )
-    for one in report["flatness"]:
-        yield Flatness(**one).line()
-    for kind, size in report["kept_bytes_per_face"].items():
-        yield f"{kind}: {size} bytes a face, both parties together"
-    yield from report["audit"]
-    for who in PARTIES:
-        yield f"announcements of {who}: {report['announcements'][who] or 'none'}"
-    for text, times in report["unexpected_log_lines"].items():
-        yield f"unexpected log line, {times} times: {text}"
-    for problem in report["problems"]:
-        yield f"problem: {problem}"
-    if report["more_problems"]:
-        yield f"and {report['more_problems']} more problems"
-    yield "SOUND" if report["sound"] else "NOT SOUND"
 
 
 def endure(root: Path, plan: Plan, say: Say) -> tuple[dict[str, object], Samples]:
