@@ -92,9 +92,11 @@ def copies(source: Path, folder: Path) -> Iterator[tuple[int, Path]]:
             path.unlink()
         for name, data in beside.items():
             (folder / name).write_bytes(data)
+            (folder / name).chmod(0o600)
         changed = bytearray(content)
         changed[offset] ^= 0x24
         (folder / source.name).write_bytes(changed)
+        (folder / source.name).chmod(0o600)
         yield offset, folder / source.name
 
 
