@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from camera.ratchetfile import RatchetFile, RatchetState, erase
-from shared.database import Database
+from shared.database import Database, sealed
 from shared.errors import (
     FormatError,
     InputError,
@@ -33,21 +33,25 @@ __all__ = ["CameraJournal", "CameraSet", "RatchetState", "StoredMessage"]
 
 RATCHET_SLOTS = 64  # slots of one ratchet block (encodings E2)
 _APPLICATION_ID = 0x744B434A
-_VERSION = 1
+_VERSION = 2
 _U32 = struct.Struct("<I")
-_SCHEMA = """
+_MESSAGE = ("number", "set_id", "first", "length", "frames", "waiting0", "waiting1")
+_SCHEMA = f"""
 CREATE TABLE sets (
     set_id BLOB PRIMARY KEY,
     mint_id BLOB NOT NULL, window TEXT NOT NULL, camera TEXT NOT NULL,
-    slots INTEGER NOT NULL, next_slot INTEGER NOT NULL
+    slots INTEGER NOT NULL, next_slot INTEGER NOT NULL,
+    {sealed("sets", "set_id", "mint_id", "window", "camera", "slots", "next_slot")}
 ) WITHOUT ROWID;
 CREATE TABLE messages (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     set_id BLOB NOT NULL, first INTEGER NOT NULL, length INTEGER NOT NULL, frames BLOB NOT NULL,
-    waiting0 BLOB NOT NULL, waiting1 BLOB NOT NULL
+    waiting0 BLOB NOT NULL, waiting1 BLOB NOT NULL,
+    {sealed("messages", *_MESSAGE)}
 );
 CREATE TABLE outcomes (
     set_id BLOB, party INTEGER, outcome INTEGER, faces INTEGER NOT NULL,
+    {sealed("outcomes", "set_id", "party", "outcome", "faces")},
     PRIMARY KEY (set_id, party, outcome)
 ) WITHOUT ROWID;
 """
@@ -374,7 +378,7 @@ class CameraJournal:
     def _load(self) -> None:
         with self._db.restoring() as connection:
             for set_id, mint_id, window, camera, slots, next_slot in connection.execute(
-                "SELECT * FROM sets"
+                "SELECT set_id, mint_id, window, camera, slots, next_slot FROM sets"
             ):
                 name = SetName(mint_id, window, camera)
                 if name.set_id() != set_id:

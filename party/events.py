@@ -202,6 +202,16 @@ class EventStore:
         """Where the audit log ends."""
         return self._audit
 
+    def released(self, set_id: bytes) -> Intervals:
+        """Slots of a set whose bits this party has opened: verified, or still unresolved."""
+        with self._db.lock:
+            told = self._sets.get(set_id)
+            if told is None:
+                return Intervals()
+            slots = told.slots[Status.VERIFIED].copy()
+            slots.update(told.slots[Status.UNRESOLVED])
+            return slots
+
     def sync(self) -> None:
         """Makes all that was recorded durable, without holding up other threads."""
         self._db.sync()

@@ -11,48 +11,64 @@ from typing import NamedTuple
 import numpy as np
 
 from party.slots import HighWater, SetInfo, SetLedger, place_mask
+from shared.database import sealed
 from shared.errors import FormatError
 from shared.intervals import Intervals
 from shared.messages import Run, unpack_runs
 from shared.sets import SetName
 
+_SETS = (
+    *("set_id", "mint_id", "window", "camera", "slots"),
+    *("reserved", "prepared_mark", "revealed_mark", "done", "burned"),
+)
+_PENDING = ("opening", "expected", "commitment", "context")
 APPLICATION_ID = 0x744B504A
-VERSION = 1
-SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE peers (peer TEXT PRIMARY KEY, instance BLOB NOT NULL, generation INTEGER NOT NULL)
-    WITHOUT ROWID;
+VERSION = 2
+SCHEMA = f"""
+CREATE TABLE meta (
+    key TEXT PRIMARY KEY, value BLOB NOT NULL, {sealed("meta", "key", "value")}
+) WITHOUT ROWID;
+CREATE TABLE peers (
+    peer TEXT PRIMARY KEY, instance BLOB NOT NULL, generation INTEGER NOT NULL,
+    {sealed("peers", "peer", "instance", "generation")}
+) WITHOUT ROWID;
 CREATE TABLE windows (
     window TEXT PRIMARY KEY,
     closed TEXT,
     prepare_attempts INTEGER NOT NULL DEFAULT 0,
     outages INTEGER NOT NULL DEFAULT 0,
-    failures INTEGER NOT NULL DEFAULT 0
+    failures INTEGER NOT NULL DEFAULT 0,
+    {sealed("windows", "window", "closed", "prepare_attempts", "outages", "failures")}
 ) WITHOUT ROWID;
 CREATE TABLE places (
     window TEXT, place INTEGER, entry BLOB NOT NULL, name TEXT NOT NULL,
+    {sealed("places", "window", "place", "entry", "name")},
     PRIMARY KEY (window, place)
 ) WITHOUT ROWID;
 CREATE TABLE sets (
     set_id BLOB PRIMARY KEY,
     mint_id BLOB NOT NULL, window TEXT NOT NULL, camera TEXT NOT NULL, slots INTEGER NOT NULL,
     reserved INTEGER NOT NULL, prepared_mark INTEGER NOT NULL, revealed_mark INTEGER NOT NULL,
-    done BLOB NOT NULL, burned BLOB NOT NULL
+    done BLOB NOT NULL, burned BLOB NOT NULL,
+    {sealed("sets", *_SETS)}
 ) WITHOUT ROWID;
 CREATE TABLE checks (
     number INTEGER PRIMARY KEY,
     check_id BLOB NOT NULL, window TEXT NOT NULL, runs BLOB NOT NULL, places BLOB NOT NULL,
-    passed INTEGER NOT NULL
+    passed INTEGER NOT NULL,
+    {sealed("checks", "number", "check_id", "window", "runs", "places", "passed")}
 );
 CREATE TABLE kappa (
     number INTEGER PRIMARY KEY,
     check_number INTEGER NOT NULL, set_id BLOB NOT NULL, first INTEGER NOT NULL,
-    length INTEGER NOT NULL, kappa BLOB NOT NULL
+    length INTEGER NOT NULL, kappa BLOB NOT NULL,
+    {sealed("kappa", "number", "check_number", "set_id", "first", "length", "kappa")}
 );
 CREATE TABLE batches (
     number INTEGER PRIMARY KEY,
     batch_id BLOB NOT NULL, window TEXT NOT NULL, runs BLOB NOT NULL, outcome INTEGER NOT NULL,
-    opening BLOB, expected BLOB, commitment BLOB, context BLOB
+    opening BLOB, expected BLOB, commitment BLOB, context BLOB,
+    {sealed("batches", "number", "batch_id", "window", "runs", "outcome", *_PENDING)}
 );
 """
 
@@ -206,16 +222,16 @@ def restore(connection: sqlite3.Connection, machine_restarted: bool) -> tuple[Bo
 def _load(connection: sqlite3.Connection) -> Book:
     book = Book()
     query = connection.execute
-    for window, closed, *counts in query("SELECT * FROM windows"):
+    for window, closed, *counts, _ in query("SELECT * FROM windows"):
         book.windows[window] = WindowBook(closed, dict(zip(Count, counts, strict=True)))
     for window, *binding in query("SELECT window, place, entry, name FROM places ORDER BY place"):
         bound = PlaceBinding(*binding)
         book.windows[window].places[bound.place] = bound
-    for row in query("SELECT * FROM sets"):
+    for *row, _ in query("SELECT * FROM sets"):
         ledger = _ledger(*row)
         book.ledgers[ledger.info.set_id] = ledger
     by_number = {}
-    for number, check_id, window, runs, places, passed in query("SELECT * FROM checks"):
+    for number, check_id, window, runs, places, passed, _ in query("SELECT * FROM checks"):
         check = Check(
             number, check_id, window, unpack_runs(runs), unpack_places(places), bool(passed)
         )
@@ -232,7 +248,7 @@ def _load(connection: sqlite3.Connection) -> Book:
         if [type(value) for value in kappa_run] != [bytes, int, int]:
             raise FormatError("slot journal: a kappa's slots are none")
         by_number[check_number].kappa.append(KappaRow(number, Run(*kappa_run)))
-    for number, batch_id, window, runs, outcome, *stored in query("SELECT * FROM batches"):
+    for number, batch_id, window, runs, outcome, *stored, _ in query("SELECT * FROM batches"):
         batch = Batch(number, batch_id, window, unpack_runs(runs), BatchOutcome(outcome))
         if any(blob is not None for blob in stored):
             batch.pending = Pending(batch_id, batch.runs, *stored)

@@ -16,7 +16,7 @@ from party.material import PartySet
 from party.materialfolder import FoundFile, remove
 from party.outbox import Limits, Outbox
 from party.session import WindowSession
-from party.slots import SetInfo
+from party.slots import HighWater, SetInfo
 from party.windowstate import Moment, WindowSpec
 from shared.errors import HeaderMismatch, TwokeyError
 from shared.keys import PublicIdentity, Role
@@ -85,6 +85,7 @@ class Opener:
                 if _spec(file.header) != spec:  # what was found first, nobody had verified
                     raise HeaderMismatch(f"{found.path}: was replaced while it was opened")
             self.journal.register_sets([SetInfo(held.name, held.slots) for held in sets])
+            self._believe_events(spec.name, sets)
             self._restore(sets)
             kind = LeadSession if self.party == 0 else FollowSession
             session = kind(spec, sets, self.journal, self.events, entries, self.limits, self.outbox)
@@ -96,6 +97,22 @@ class Opener:
             raise
         finally:
             key.destroy()
+
+    def _believe_events(self, window: str, sets: Sequence[PartySet]) -> None:
+        """Slots with a result that the journal knows nothing of: it was put back, or damaged."""
+        marks = {}
+        for held in sets:
+            slots = self.events.released(held.set_id)
+            ledger = self.journal.ledger(held.set_id)
+            for known in (ledger.revealed, ledger.done, ledger.burned):
+                slots.difference_update(known)
+            if slots.total:
+                marks[held.set_id] = HighWater(slots.stop, slots.stop)
+        burned = sum(run.length for run in self.journal.raise_high_water(marks)) if marks else 0
+        if burned:
+            text = f"the slot journal is older than the events: {burned} slots burned"
+            log.critical("window %s: %s", window, text)
+            self.events.announce("restored", f"window {window}: {text}")
 
     def _restore(self, sets: Sequence[PartySet]) -> None:
         """Kappas that passed before a restart."""

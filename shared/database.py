@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import sqlite3
 import struct
@@ -24,7 +25,22 @@ from shared.errors import DiskFull, FormatError, Locked, ResourceError, TwokeyEr
 # The log is copied back by `checkpoint`, away from the hot path; this is only the fallback.
 _FALLBACK_CHECKPOINT_PAGES = 16_384
 _SHORT_LOG_BYTES = 8 << 20
+_SEAL_BYTES = 16
+_GENERATED = 3  # as SQLite calls a stored column that it computes
 _UNSOUND = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, struct.error)
+
+
+def sealed(table: str, *columns: str) -> str:
+    """The last column of a table, for its schema: a digest over these, which are all others.
+
+    SQLite finds broken pages, not a changed byte of a value. Every row is checked at opening.
+    """
+    return f"seal BLOB AS (seal('{table}', {', '.join(columns)})) STORED"
+
+
+def allow_seals(connection: sqlite3.Connection) -> None:
+    """Lets a connection write into sealed tables."""
+    connection.create_function("seal", -1, _seal, deterministic=True)
 
 
 class Database:
@@ -62,6 +78,7 @@ class Database:
             with self._typed_errors():
                 self._connection = self._connect(secure_delete)
                 self._check_identity(application_id, version, schema)
+                self._check_seals()
                 self._checkpointer = self._connect(secure_delete)
             sync_folder(path.parent)
         except BaseException as error:
@@ -160,6 +177,7 @@ class Database:
             self.path, isolation_level=None, check_same_thread=False, timeout=5
         )
         self._connections.append(connection)
+        allow_seals(connection)
         connection.execute(f"PRAGMA page_size={self._page_bytes}")
         connection.execute("PRAGMA journal_mode=WAL").fetchall()
         connection.execute("PRAGMA synchronous=FULL")
@@ -190,6 +208,29 @@ class Database:
         if self._durable is not durable:
             self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             self._durable = durable
+
+    def _check_seals(self) -> None:
+        query = self._connection.execute
+        where = f"{self.kind} {self.path}"
+        tables = [row[0] for row in query("SELECT name FROM sqlite_schema WHERE type='table'")]
+        seals = {name: columns for name in tables if (columns := self._under_seal(name))}
+        if seals and query("PRAGMA quick_check(1)").fetchone() != ("ok",):
+            raise FormatError(f"{where}: not a sound database file")
+        for table, columns in seals.items():
+            content = ", ".join(columns)
+            wrong = f"SELECT count(*) FROM {table} WHERE seal IS NOT seal('{table}', {content})"  # noqa: S608
+            if _number(query(wrong)):
+                raise FormatError(f"{where}: a record of {table} was changed since it was written")
+
+    def _under_seal(self, table: str) -> list[str]:
+        """The columns that a table's seal is over; none where it has no seal."""
+        found = self._connection.execute("SELECT * FROM pragma_table_xinfo(?)", (table,)).fetchall()
+        names = [row[1] for row in found if not row[6]]
+        if ("seal", _GENERATED) not in [(row[1], row[6]) for row in found]:
+            return []
+        if not all(name.isidentifier() for name in (table, *names)):
+            raise FormatError(f"{self.kind} {self.path}: found a table {table!r:.40}")
+        return names
 
     @contextmanager
     def _typed_errors(self) -> Iterator[None]:
@@ -225,6 +266,16 @@ class Database:
         if self._lock_file is not None:
             os.close(self._lock_file)
             self._lock_file = None
+
+
+def _seal(*values: int | str | bytes | None) -> bytes:
+    """Of a row: 16 bytes over the name of its table and its values, injectively encoded."""
+    state = hashlib.blake2b(digest_size=_SEAL_BYTES)
+    for value in values:
+        content = value if isinstance(value, bytes) else str(value).encode()
+        state.update(f"{type(value).__name__} {len(content)} ".encode())
+        state.update(content)
+    return state.digest()
 
 
 def _number(cursor: sqlite3.Cursor) -> int:

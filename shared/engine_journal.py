@@ -9,19 +9,23 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from shared.database import Database
+from shared.database import Database, sealed
 from shared.engine_header import EngineHeader
 from shared.errors import SlotReused
 
 JOURNAL_FILE: Final = "engine.db"
 _APPLICATION: Final = 0x74776B65
-_VERSION: Final = 1
-_SCHEMA: Final = "CREATE TABLE begun (mint_id BLOB PRIMARY KEY, window TEXT, name TEXT) STRICT"
+_VERSION: Final = 2
+_SCHEMA: Final = (
+    "CREATE TABLE begun (mint_id BLOB PRIMARY KEY, window TEXT, name TEXT,"
+    f" {sealed('begun', 'mint_id', 'window', 'name')}) STRICT"
+)
 
 MASKS_FILE: Final = "masks.db"
 _MASKS_APPLICATION: Final = 0x74776B6D
 _MASKS_SCHEMA: Final = (
     "CREATE TABLE used (mint_id BLOB, client INTEGER, masks INTEGER NOT NULL,"
+    f" {sealed('used', 'mint_id', 'client', 'masks')},"
     " PRIMARY KEY (mint_id, client)) STRICT"
 )
 

@@ -15,6 +15,7 @@ import pytest
 
 from camera.journal import CameraJournal, RatchetState
 from camera.ratchetfile import RatchetFile
+from shared.database import allow_seals
 from shared.errors import (
     ConfigError,
     DiskFull,
@@ -305,6 +306,7 @@ def test_what_no_camera_stored_is_refused(tmp_path: Path, statement: str) -> Non
         journal.adopt_set(NAME, 1000, state(0))
         journal.append(ID, 0, 3, FRAMES)
     with closing(sqlite3.connect(tmp_path / "journal", isolation_level=None)) as connection:
+        allow_seals(connection)
         connection.execute(statement)
     with pytest.raises(FormatError), open_journal(tmp_path) as journal:
         list(journal.pending())

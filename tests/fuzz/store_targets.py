@@ -31,6 +31,7 @@ from perf.history import read as read_history
 from perf.replay import load_arrays
 from shared import config, engine_journal, watchlist
 from shared.config import Config, to_toml
+from shared.database import allow_seals
 from shared.engine_journal import mark_begun
 from shared.errors import InputError
 from tests.fuzz.mutation import Syntax
@@ -274,6 +275,7 @@ def _from_rows(folder: Path, path: Path, original: bytes, open_it: Callable[[Pat
         _clear(folder)
         path.write_bytes(original)
         with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+            allow_seals(connection)
             connection.execute("BEGIN")
             _store(connection, tables)
             connection.execute("COMMIT")

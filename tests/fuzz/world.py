@@ -276,10 +276,17 @@ def tables(connection: sqlite3.Connection) -> Tables:
     """The rows of every table."""
     names = connection.execute("SELECT name FROM sqlite_schema WHERE type='table'").fetchall()
     return {
-        name: [list(row) for row in connection.execute(f'SELECT * FROM "{name}"')]  # noqa: S608
+        name: [list(row) for row in connection.execute(_select(connection, name))]
         for (name,) in names
         if not name.startswith("sqlite_")
     }
+
+
+def _select(connection: sqlite3.Connection, table: str) -> str:
+    """A query for the columns of a table that SQLite does not compute itself."""
+    found = connection.execute(f'PRAGMA table_xinfo("{table}")').fetchall()
+    columns = ", ".join(row[1] for row in found if not row[6])
+    return f'SELECT {columns} FROM "{table}"'  # noqa: S608
 
 
 def parameters() -> Parameters:

@@ -11,6 +11,7 @@ import pytest
 
 from party.events import EventStore
 from party.journal import PartyJournal
+from shared.database import allow_seals
 from shared.errors import InputError, ResourceError
 from tests.fuzz.world import World, open_world
 
@@ -49,6 +50,7 @@ def changed(world: World, name: str, folder: Path, statement: str) -> Path:
     path = folder / name
     path.write_bytes((world.folder / "ledgers" / name).read_bytes())
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        allow_seals(connection)
         connection.execute(statement)
     return path
 

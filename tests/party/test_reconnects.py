@@ -294,6 +294,33 @@ def test_more_outages_than_allowed_close_the_window() -> None:
         pair.p0.session.sets.clear()
 
 
+@pytest.mark.parametrize("party", [0, 1])
+def test_a_journal_that_is_older_than_the_events_burns_what_they_tell(party: int) -> None:
+    """Put back, or cut short by a disk; the peer is not asked."""
+    with Pair(ground(), watchlist()) as pair:
+        assert pair.run(3, pair.prepared)
+        side = pair.sides[party]
+        side.close()
+        names = [path.name for path in side.folder.glob("journal.sqlite*")]
+        old = {name: (side.folder / name).read_bytes() for name in names}
+        side.open(pair.moment)
+        assert pair.run(20, lambda: pair.prepared() and pair.p0.session.session is not None)
+        for camera in pair.cameras.values():
+            camera.send([NEAR_ADA, STRANGER])
+        assert pair.run(10, pair.ended)
+        before = side.verified()
+        assert before
+        side.close()
+        for name, content in old.items():
+            (side.folder / name).write_bytes(content)
+        side.open(pair.moment)
+        (told,) = side.told("restored")
+        assert "the slot journal is older than the events" in told
+        for name, slot in before:
+            assert side.state(name, slot) is SlotState.BURNED
+        assert side.verified() == before
+
+
 SENT = (
     *((sender, kind) for kind in (Hello, Approved, Burned, Ping) for sender in (0, 1)),
     *((0, kind) for kind in (PlaceMap, Prep0, Prep2, Prep4, Reveal0, Confirm0)),
