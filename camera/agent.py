@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from camera.journal import CameraJournal
 from camera.masking import Masker
+from camera.resends import Resends
 from camera.sets import OpenSet, SetStore
 from shared import errors
 from shared.codec import Buffer
@@ -55,9 +56,9 @@ class _Link:
 
     party: int
     connection: Connection
+    resends: Resends
     mark: int | None = None
     next_hello: float = 0.0
-    sent: dict[int, float] = field(default_factory=dict)
     refusal: str = ""
 
 
@@ -81,19 +82,17 @@ class CameraAgent:
         self.set = opened
         self._store = store
         self._journal = journal
-        self._resend = resend_seconds
         self._size = faces_per_message
-        identity = opened.name.camera.encode()
         self._links = tuple(
             _Link(
                 party,
                 transport.connect(
                     where.address,
                     where.key,
-                    identity=identity,
                     queue=QUEUE,
                     max_message=MAX_MESSAGE,
                 ),
+                Resends(resend_seconds, sorted(journal.owed(opened.set_id, party))),
             )
             for party, where in enumerate(parties)
         )
@@ -157,7 +156,7 @@ class CameraAgent:
 
     def step(self, milliseconds: int) -> None:
         """Receives, says hello, resends what is overdue. Raises what a party refused for good."""
-        self._poller.wait(milliseconds)
+        self._poller.ready(milliseconds)
         for link in self._links:
             while (frames := link.connection.receive()) is not None:
                 self._received(link, frames)
@@ -192,7 +191,7 @@ class CameraAgent:
             self._masker = None
 
     def _send(self, link: _Link, number: int, frames: list[Buffer], now: float) -> bool:
-        link.sent[number] = now
+        link.resends.sent(number, now)
         self.bytes_sent += sum(len(frame) for frame in frames)
         return link.connection.send(frames)
 
@@ -226,11 +225,9 @@ class CameraAgent:
             if isinstance(message, Welcome):
                 self._welcomed(link, message)
             else:
-                done = self._journal.acknowledge(self.set.set_id, link.party, message.outcomes)
+                self._journal.acknowledge(self.set.set_id, link.party, message.outcomes)
                 link.refusal = ""
-                for number in done:
-                    for other in self._links:
-                        other.sent.pop(number, None)
+                link.resends.keep(self._journal.owed(self.set.set_id, link.party))
         else:
             log.error("from P%d: a party does not send %s", link.party, type(message).__name__)
 
@@ -258,17 +255,9 @@ class CameraAgent:
             self._fatal = kind(f"P{link.party} refuses: {message.detail}")
 
     def _resend_overdue(self, now: float) -> None:
-        """The stored bytes again, oldest first, to whoever has not acknowledged them."""
-        oldest = min((t for link in self._links for t in link.sent.values()), default=now)
-        unsent = self._journal.stored_bytes and not any(link.sent for link in self._links)
-        if not unsent and now - oldest < self._resend:
-            return
-        for message in self._journal.pending():
-            for link, left in zip(self._links, message.waiting, strict=True):
-                last = link.sent.get(message.number, -1e9)
-                if message.set_id != self.set.set_id:
-                    continue
-                if left and now - last >= self._resend:
-                    self._send(link, message.number, list(message.frames), now)
-                elif not left:
-                    link.sent.pop(message.number, None)
+        """The stored bytes again, to whoever has not acknowledged them."""
+        for link in self._links:
+            for number in link.resends.due(now):
+                frames = self._journal.frames(number)
+                if frames is not None:
+                    self._send(link, number, list(frames), now)

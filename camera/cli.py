@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -12,9 +11,10 @@ import click
 import orjson
 
 from camera.config import CameraConfig
+from camera.sharecli import share_entries, share_faces
+from camera.sourcecli import load_vision, source_options, start_time
 from shared import config
 from shared.cli import program, run
-from shared.errors import InputError
 from shared.keys import Role
 from shared.rolecommands import (
     config_option,
@@ -25,9 +25,12 @@ from shared.rolecommands import (
 from shared.roles import init_role
 
 CONFIG_FILE = "camera.toml"
-_ROLES: tuple[Role, ...] = ("camera",)
+_ROLES: tuple[Role, ...] = ("camera", "authority")
 
-cli = program("twokey-camera", "A camera that sends masked faces to two parties.")
+cli = program(
+    "twokey-camera",
+    "A camera that sends masked faces to two parties; an authority that shares masked entries.",
+)
 
 
 @cli.command("init")
@@ -35,9 +38,12 @@ cli = program("twokey-camera", "A camera that sends masked faces to two parties.
 @click.option("--name", required=True, help="The camera's name: letters, digits, . _ -")
 @click.option("--p0-address", help="Where P0 listens for cameras.")
 @click.option("--p1-address", help="Where P1 listens for cameras.")
-def init(folder: Path, name: str, p0_address: str | None, p1_address: str | None) -> None:
+@click.option("--authority", is_flag=True, help="Of an authority, which shares entries only.")
+def init(
+    folder: Path, name: str, p0_address: str | None, p1_address: str | None, authority: bool
+) -> None:
     """Make FOLDER with keys and a commented camera.toml."""
-    _, identity, public = init_role(folder, "camera", name)
+    _, identity, public = init_role(folder, "authority" if authority else "camera", name)
     given = {"p0_address": p0_address, "p1_address": p1_address}
     values = {key: value for key, value in given.items() if value is not None}
     config.write_default(CameraConfig, folder / CONFIG_FILE, values)
@@ -49,16 +55,7 @@ def init(folder: Path, name: str, p0_address: str | None, p1_address: str | None
 @cli.command("run")
 @config_option(CONFIG_FILE)
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option(
-    "--interval-ms",
-    type=click.IntRange(min=0),
-    default=0,
-    help="Video: the least time between frames taken.",
-)
-@click.option(
-    "--start",
-    help="Capture time of the first frame, e.g. 2026-11-20T08:00:00Z.  [default: now]",
-)
+@source_options
 @click.option("--json", "as_json", is_flag=True, help="End with one JSON object.")
 def serve(
     config_path: Path, source: Path, interval_ms: int, start: str | None, as_json: bool
@@ -67,17 +64,10 @@ def serve(
     from camera.pipeline import Captured, Pipeline  # heavy packages
     from camera.runner import CameraRunner
     from camera.source import frames
-    from shared.vision.detect import Detector
-    from shared.vision.embed import load_embedder
-    from shared.windowkeys import parse_time
 
     settings = config.load(CameraConfig, config_path)
-    start_ms = parse_time(start) if start else time.time_ns() // 1_000_000
-    if start_ms < 0:
-        raise InputError(f"--start {start}: expected a time after 1970")
-    pictures = frames(source, start_ms, interval_ms)
-    detector = Detector(settings.min_face, settings.probability)
-    embedder = load_embedder(settings.model, settings.weights)
+    pictures = frames(source, start_time(start), interval_ms)
+    detector, embedder = load_vision(settings)
     with CameraRunner(config_path.parent, settings) as runner:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: runner.stop())
@@ -104,6 +94,8 @@ def serve(
         )
 
 
+cli.add_command(share_entries)
+cli.add_command(share_faces)
 cli.add_command(trust_command(CONFIG_FILE))
 cli.add_command(identity_command(_ROLES, CONFIG_FILE))
 cli.add_command(publish_window_keys_command(_ROLES, CONFIG_FILE))

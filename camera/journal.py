@@ -321,11 +321,25 @@ class CameraJournal:
                 self._stored -= known.waiting.pop(number).size
             return done
 
+    def owed(self, set_id: bytes, party: int) -> set[int]:
+        """Numbers of a set's messages that this party has not acknowledged in full."""
+        with self._db.lock:
+            waiting = self._known(set_id).waiting
+            return {number for number, message in waiting.items() if message.slots[party]}
+
+    def frames(self, number: int) -> tuple[bytes, ...] | None:
+        """A stored message as it was first sent; None once it is forgotten."""
+        with self._db.reading() as connection:
+            row = connection.execute(
+                "SELECT frames FROM messages WHERE number=?", (number,)
+            ).fetchone()
+        return None if row is None else _unpack_frames(row[0])
+
     def pending(self, party: int | None = None) -> Iterator[StoredMessage]:
         """Messages not yet forgotten, oldest first: all, or those that a party still owes."""
         last = 0
         while True:
-            with self._db.reading() as connection:
+            with self._db.restoring() as connection:
                 row = connection.execute(
                     "SELECT number, set_id, first, length, frames FROM messages WHERE number > ?"
                     " ORDER BY number LIMIT 1",
@@ -336,8 +350,9 @@ class CameraJournal:
                 last, set_id, first, length, frames = row
                 waiting = self._sets[set_id].waiting[last].slots
                 left = (tuple(waiting[0]), tuple(waiting[1]))
+                message = StoredMessage(last, set_id, first, length, _unpack_frames(frames), left)
             if party is None or left[party]:
-                yield StoredMessage(last, set_id, first, length, _unpack_frames(frames), left)
+                yield message
 
     def outcomes(self, set_id: bytes) -> dict[tuple[int, int], int]:
         """Faces by (party, outcome)."""
@@ -357,12 +372,14 @@ class CameraJournal:
         self._db.checkpoint()
 
     def _load(self) -> None:
-        with self._db.reading() as connection:
+        with self._db.restoring() as connection:
             for set_id, mint_id, window, camera, slots, next_slot in connection.execute(
                 "SELECT * FROM sets"
             ):
-                file = RatchetFile.open(self._ratchet_path(set_id))
                 name = SetName(mint_id, window, camera)
+                if name.set_id() != set_id:
+                    raise FormatError(f"camera journal {self._path}: a set's id is not its own")
+                file = RatchetFile.open(self._ratchet_path(set_id))
                 self._sets[set_id] = _Set(name, slots, next_slot, file)
             for number, set_id, first, length, size, *waiting in connection.execute(
                 "SELECT number, set_id, first, length, length(frames), waiting0, waiting1"
@@ -402,12 +419,16 @@ def _pack_frames(frames: Sequence[bytes]) -> bytes:
 
 
 def _unpack_frames(content: bytes) -> tuple[bytes, ...]:
-    frames = []
-    at = _U32.size
-    for _ in range(_U32.unpack_from(content)[0]):
-        start = at + _U32.size
-        at = start + _U32.unpack_from(content, at)[0]
-        frames.append(content[start:at])
+    frames: list[bytes] = []
+    try:
+        (count,) = _U32.unpack_from(content)
+        at = _U32.size
+        while len(frames) < count:
+            start = at + _U32.size
+            at = start + _U32.unpack_from(content, at)[0]
+            frames.append(content[start:at])
+    except struct.error:
+        raise FormatError("stored message: its frames are cut off") from None
     if at != len(content):
         raise FormatError(f"stored message: found {len(content)} bytes, expected {at}")
     return tuple(frames)

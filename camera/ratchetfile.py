@@ -13,7 +13,7 @@ import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shared.atomicfile import storage_error, sync_folder
+from shared.atomicfile import PRIVATE, check_private, storage_error, sync_folder
 from shared.errors import FormatError, InputError
 
 _HEADER = struct.Struct("<8sQI")  # magic, ratchet block, bytes of state
@@ -22,6 +22,7 @@ _CHECK = 16
 _SIDE = 4096  # each side is a disk block of its own
 _MOST = 1024
 _KIND = "ratchet file"
+_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +55,11 @@ class RatchetFile:
     def create(cls, path: Path, first: RatchetState) -> RatchetFile:
         """A new file, durable. One of an adoption that was never completed is overwritten."""
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | _FLAGS, PRIVATE)
         except OSError as error:
             raise storage_error(error, _KIND, path) from error
         try:
+            os.fchmod(handle, PRIVATE)
             _write(handle, _pack(first).ljust(2 * _SIDE, b"\0"), 0)
             sync_folder(path.parent)
             return cls(path, handle)
@@ -67,12 +69,13 @@ class RatchetFile:
 
     @classmethod
     def open(cls, path: Path) -> RatchetFile:
-        """An existing file."""
+        """An existing file. Raises ConfigError when others may read or write it, or for a link."""
         try:
-            handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            handle = os.open(path, os.O_RDWR | _FLAGS)
         except OSError as error:
             raise storage_error(error, _KIND, path) from error
         try:
+            check_private(handle, _KIND, path)
             return cls(path, handle)
         except BaseException as error:
             os.close(handle)

@@ -179,5 +179,11 @@ class SetStore:
             raise FormatError(f"set {path}: not JSON") from None
         if not isinstance(values, dict) or set(values) != _FIELDS:
             raise FormatError(f"set {path}: expected the fields {', '.join(sorted(_FIELDS))}")
-        window = Window(values["window"], values["start_ms"], values["end_ms"])
-        return OpenSet(name, window, Parameters.from_map(values["parameters"]), values["slots"])
+        named = (name.mint_id.hex(), name.window, name.camera)
+        if (values["mint_id"], values["window"], values["camera"]) != named:
+            raise FormatError(f"set {path}: is not the one of camera {name.camera}")
+        numbers = (values["start_ms"], values["end_ms"], values["slots"])
+        if any(type(number) is not int for number in numbers):
+            raise FormatError(f"set {path}: expected integers for times and slots")
+        window = Window(name.window, *numbers[:2])
+        return OpenSet(name, window, Parameters.from_map(values["parameters"]), numbers[2])

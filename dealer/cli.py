@@ -19,6 +19,7 @@ from rich.table import Table
 from dealer.config import CONFIG_FILE, DealerConfig
 from dealer.engine_command import engine_command
 from dealer.order import read_order
+from dealer.private_command import private_command
 from shared import cli, config
 from shared.errors import ConfigError
 from shared.keys import load_public_identity
@@ -43,6 +44,7 @@ program = cli.program(
 program.add_command(trust_command(CONFIG_FILE))
 program.add_command(identity_command(("dealer",), CONFIG_FILE))
 program.add_command(engine_command)
+program.add_command(private_command)
 
 
 @program.command()

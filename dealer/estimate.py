@@ -7,13 +7,15 @@ import secrets
 import time
 from pathlib import Path
 
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from dealer.mint import SetSeeds, mint_slots
 from dealer.setfiles import MintBuffers
 from shared.atomicfile import file_error
-from shared.gcm import aead
-from shared.materialfile import octets, thread_buffer
-from shared.materialwriter import TEMPORARY_SUFFIX
+from shared.chunkcipher import octets
+from shared.materialfile import thread_buffer
 from shared.params import Parameters
+from shared.reservedfile import TEMPORARY_SUFFIX
 from shared.secret import Secret
 from shared.windowkeys import TAG_BYTES
 
@@ -25,7 +27,7 @@ def slots_per_second(params: Parameters) -> float:
     """Minted and encrypted slots a second of one core, measured now, into memory."""
     buffers = MintBuffers(params)
     seeds = SetSeeds(*(Secret(bytes(32)) for _ in range(4)))
-    cipher = aead(bytes(32))
+    cipher = AESGCM(bytes(32))
     prepare = buffers.prepare[: buffers.step]
 
     def step() -> None:

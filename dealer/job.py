@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
 import time
@@ -14,6 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Self
 
+from dealer.folderlock import FolderLock
 from dealer.order import CameraOrder, MintOrder, material_path
 from dealer.setfiles import RANDOM_BYTES, Block, MintBuffers, SetFiles, SetRandomness
 from shared.atomicfile import file_error, make_folder, sync_folder
@@ -22,11 +22,10 @@ from shared.errors import (
     DiskFull,
     FormatError,
     InputError,
-    Locked,
 )
 from shared.keys import Identity
 from shared.materialheader import RECIPIENTS, Recipient, SignedHeader, read_header
-from shared.materialwriter import TEMPORARY_SUFFIX
+from shared.reservedfile import TEMPORARY_SUFFIX
 from shared.sets import SetName
 
 
@@ -83,7 +82,6 @@ class MintJob:
         self._dealer = dealer
         self._out = out
         self.folder = out / order.window.id
-        self._lock_file = -1
         self._buffers = threading.local()
         self._stop = threading.Event()
         self._open: set[SetFiles] = set()
@@ -91,19 +89,11 @@ class MintJob:
     def __enter__(self) -> Self:
         for role in RECIPIENTS:
             make_folder(self.folder / role, "material folder", mode=0o755)
-        path = self.folder / ".lock"
-        try:
-            self._lock_file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._lock_file)
-            raise Locked(f"{self.folder}: another job is minting there") from None
-        except OSError as error:
-            raise file_error(error, "material folder", path) from None
+        self._lock = FolderLock(self.folder)
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._lock_file)
+        self._lock.close()
 
     # -- what is there ---------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from shared import dcf, prg, shares, wide
 from shared.errors import FormatError
-from shared.kernels import compiled
+from shared.kernels import compiled, opaque
 from shared.materialfile import CameraSeeds, PartySeeds
 from shared.params import Parameters
 from shared.secret import Secret
@@ -147,10 +147,11 @@ def _payloads(
     """The point and both payloads of every comparison (encodings E4), without a branch."""
     shift = np.uint64(low_bits)
     mask = (np.uint64(1) << shift) - np.uint64(1)
+    one = opaque(np.uint64(1))
     for i in range(delta.shape[0]):
         for j in range(rho0.shape[1]):
             rho = rho0[i, j, 0] + rho1[i, j, 0]
-            top = np.uint64(0) - ((rho >> shift) & np.uint64(1))
+            top = np.uint64(0) - ((rho >> shift) & one)
             points[i, j] = np.uint32(rho & mask)
             below[i, j] = delta[i] & ~top
             from_[i, j] = delta[i] & top

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dealer.mint import SEED_BYTES, MintScratch, SetSeeds, mint_slots
-from shared.atomicfile import file_error, sync_folder
 from shared.keys import Identity
 from shared.materialheader import RECIPIENTS, ChunkKind, Recipient, chunk_slots
 from shared.materialwriter import MaterialWriter, seal_header
@@ -167,10 +166,7 @@ class SetFiles:
         for writer in self._writers.values():
             writer.commit()
         for writer in self._writers.values():
-            try:
-                sync_folder(writer.path.parent)
-            except OSError as error:
-                raise file_error(error, "material folder", writer.path.parent) from None
+            writer.file.sync()
 
     def close(self) -> None:
         """Destroys the seeds; removes files that were not committed."""

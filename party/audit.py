@@ -61,6 +61,17 @@ class Record:
             self.previous,
         )
 
+    def well_formed(self) -> bool:
+        """Whether each field has its type: a database keeps what somebody else puts there."""
+        return (
+            all(type(n) is int and 0 <= n < 1 << 63 for n in (self.sequence, self.at_ms))
+            and all(type(text) is str for text in (self.kind, self.detail))
+            and all(
+                type(octets) is bytes
+                for octets in (self.subject, self.transcript, self.previous, self.digest)
+            )
+        )
+
     @property
     def head(self) -> Head:
         """The end of a log whose last record this is."""
@@ -92,7 +103,7 @@ def check_chain(records: Sequence[Record], known: Head = EMPTY) -> list[str]:
             found.append(f"found record {record.sequence} after record {head.sequence}")
         elif record.previous != head.digest:
             found.append(f"record {record.sequence} does not follow from the one before it")
-        if record.digest != record.expected_digest():
+        if not record.well_formed() or record.digest != record.expected_digest():
             found.append(f"record {record.sequence} was changed: its digest is another")
         head = record.head
     if known.sequence:
@@ -144,5 +155,5 @@ def _places(records: Iterable[Record]) -> dict[tuple[str, int], bytes]:
     for record in records:
         if record.kind == PLACE:
             window, _, rest = record.subject.partition(b"\0")
-            found[window.decode(), int.from_bytes(rest[:4], "little")] = rest[4:]
+            found[window.decode(errors="replace"), int.from_bytes(rest[:4], "little")] = rest[4:]
     return found

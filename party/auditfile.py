@@ -27,6 +27,7 @@ _FORMAT = "twokey_audit"
 _VERSION = 1
 _LIMIT = 1 << 32
 _SEQUENCE_BYTES = 8
+_HEAD_BYTES = _SEQUENCE_BYTES + 32
 
 
 def insert(connection: sqlite3.Connection, record: Record) -> None:
@@ -59,10 +60,12 @@ def pack_head(head: Head) -> bytes:
     return head.sequence.to_bytes(_SEQUENCE_BYTES, "little") + head.digest
 
 
-def unpack_head(packed: bytes | None) -> Head:
-    """The inverse of `pack_head`; of None the empty log."""
+def unpack_head(packed: Any) -> Head:
+    """The inverse of `pack_head`; of None the empty log. Raises FormatError."""
     if packed is None:
         return EMPTY
+    if not isinstance(packed, bytes) or len(packed) != _HEAD_BYTES:
+        raise FormatError(f"end of the audit log: expected {_HEAD_BYTES} bytes")
     return Head(int.from_bytes(packed[:_SEQUENCE_BYTES], "little"), packed[_SEQUENCE_BYTES:])
 
 
@@ -127,6 +130,8 @@ def _reading(path: Path, kind: str) -> Iterator[sqlite3.Connection]:
             yield connection
     except sqlite3.DatabaseError as error:
         raise FormatError(f"{kind} {path}: {error}") from error
+    except UnicodeDecodeError as error:  # SQLite's own message, quoting a broken schema
+        raise FormatError(f"{kind} {path}: not a sound database file") from error
 
 
 def _plain(record: Record) -> dict[str, Any]:

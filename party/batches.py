@@ -19,7 +19,7 @@ from shared.errors import FormatError
 from shared.hashing import digest
 from shared.messages import Run, pack_runs, unpack_runs
 
-_FIELDS = 8
+_TYPES = [bytes, int, bytes, list, bytes, list, bytes, bytes]
 
 
 def batch_name(session: bytes, number: int) -> bytes:
@@ -93,22 +93,24 @@ class Settled:
     def decode(cls, data: bytes) -> Settled:
         """The inverse of `encode`. Raises FormatError."""
         found: Any = unpack_canonical(data, "stored batch")
-        if not isinstance(found, list) or len(found) != _FIELDS:
-            raise FormatError(f"stored batch: expected {_FIELDS} fields")
+        if not isinstance(found, list) or [type(value) for value in found] != _TYPES:
+            raise FormatError(f"stored batch: expected {len(_TYPES)} fields of their types")
         session, number, runs, cameras, times, names, packed, transcript = found
-        moments = np.frombuffer(times, dtype="<u8")
-        rows = np.frombuffer(packed, dtype=np.uint8).reshape(len(moments), -1)
+        texts = all(type(text) is str for text in (*cameras, *names))
+        if not texts or not 0 <= number < 1 << 64 or len(times) % 8:
+            raise FormatError("stored batch: a name is no text, or a number is out of range")
+        faces, width = len(times) // 8, -(-len(names) // 8)
+        slots = unpack_runs(runs)
+        if sum(run.length for run in slots) != faces or len(cameras) != len(slots):
+            raise FormatError(f"stored batch: found times of {faces} faces, its runs have others")
+        if len(packed) != faces * width:
+            raise FormatError(f"stored batch: found {len(packed)} bytes of bits for {faces} faces")
+        rows = np.frombuffer(packed, dtype=np.uint8).reshape(faces, width)
         bits = np.unpackbits(rows, axis=1, count=len(names), bitorder="little")
-        return cls(
-            session,
-            number,
-            unpack_runs(runs),
-            tuple(cameras),
-            moments,
-            tuple(names),
-            bits,
-            transcript,
-        )
+        if (np.packbits(bits, axis=1, bitorder="little") != rows).any():
+            raise FormatError("stored batch: bits beyond the last name are set")
+        moments = np.frombuffer(times, dtype="<u8")
+        return cls(session, number, slots, tuple(cameras), moments, tuple(names), bits, transcript)
 
 
 def settled_batch(
@@ -125,7 +127,7 @@ def settled_batch(
         header.runs,
         tuple(name.camera for name in header.sets),
         np.concatenate([one.times for one in held]),
-        tuple(table.entries[place].name for place in header.live),
+        table.names(header.live),
         bits,
         transcript,
     )

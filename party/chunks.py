@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.errors import TwokeyError
 from shared.params import Parameters
 
 CHUNK_CACHE = 2
@@ -51,6 +53,7 @@ class ChunkBuffers:
         self._capacity = max(CHUNK_CACHE, limit // self._size)
         self._cache: OrderedDict[tuple[bytes, int], _Cached] = OrderedDict()
         self._free: list[bytearray] = []
+        self._following: tuple[ChunkReader, int] | None = None
 
     def words(self, owner: ChunkReader, slot: int, wanted: int) -> NDArray[np.uint8]:
         """Correction words of 1 to `wanted` slots from this one on; until the next call."""
@@ -63,7 +66,7 @@ class ChunkBuffers:
             return owner.read_words(chunk, whole, self._run)
         words = self._cached(owner, chunk)
         if offset + wanted >= len(words):  # slots are used in order: the chunk is used up
-            self._free.append(self._cache.pop((owner.set_id, chunk)).buffer)
+            self._used_up(owner, chunk)
         return words[offset : offset + wanted]
 
     @property
@@ -79,10 +82,28 @@ class ChunkBuffers:
             words = self._cached(owner, chunk)
             found.append(words[offset])
             if offset + 1 == len(words):
-                used_up.append((owner.set_id, chunk))
-        for key in used_up:
-            self._free.append(self._cache.pop(key).buffer)
+                used_up.append((owner, chunk))
+        for owner, chunk in used_up:
+            self._used_up(owner, chunk)
         return found
+
+    @property
+    def read_ahead_waits(self) -> bool:
+        """Whether `read_ahead` has something to do."""
+        return self._following is not None
+
+    def read_ahead(self) -> None:
+        """Decrypts the chunk after the one that was used up last, before a face waits for it."""
+        if self._following is not None:
+            owner, chunk = self._following
+            self._following = None
+            with suppress(TwokeyError):  # whoever needs it meets the error then
+                self._cached(owner, chunk)
+
+    def _used_up(self, owner: ChunkReader, chunk: int) -> None:
+        self._free.append(self._cache.pop((owner.set_id, chunk)).buffer)
+        if (chunk + 1) * owner.match_chunk_slots < owner.slots:
+            self._following = (owner, chunk + 1)
 
     def _cached(self, owner: ChunkReader, chunk: int) -> NDArray[np.uint8]:
         """A decrypted chunk from the cache, or into it."""

@@ -11,12 +11,12 @@ from typing import NoReturn
 import click
 import orjson
 
-from party import watchlist
 from party.auditcli import audit_group
 from party.config import PartyConfig
 from party.enroll import enroll_command
+from party.private.command import add_shared, private_match
 from party.status import STATUS_FILE, read_status, render_status
-from shared import config
+from shared import config, watchlist
 from shared.cli import program, run
 from shared.errors import EXIT_OK, EXIT_RESOURCE
 from shared.keys import Role
@@ -61,6 +61,7 @@ def init(
     config.write_default(PartyConfig, folder / CONFIG_FILE, values)
     settings = config.load(PartyConfig, folder / CONFIG_FILE)
     settings.material.mkdir(exist_ok=True)
+    settings.private_faces.mkdir(exist_ok=True)
     watchlist.save(settings.watchlist, watchlist.Watchlist(model, dim, ()))
     click.echo(f"{folder / CONFIG_FILE} is written; hand {public} to the others")
     click.echo(f"fingerprint: {identity.public.fingerprint()}")
@@ -97,17 +98,28 @@ def status(config_path: Path, as_json: bool) -> int:
 
 @cli.group("watchlist")
 def watchlist_group() -> None:
-    """Look at the watchlist, or take somebody off it. Add with `enroll`."""
+    """Look at the watchlist, or take somebody off it. Add with `enroll`.
+
+    `add-shared` is for entries that an authority shares and no party sees.
+    """
 
 
 @watchlist_group.command("show")
 @config_option(CONFIG_FILE)
 def watchlist_show(config_path: Path) -> None:
-    """List the entries' names."""
-    found = watchlist.load(config.load(PartyConfig, config_path).watchlist)
+    """List the entries' names, and the aliases of those that were shared."""
+    from party.private.lists import SharedLists
+
+    settings = config.load(PartyConfig, config_path)
+    found = watchlist.load(settings.watchlist)
     click.echo(f"model {found.model}, {len(found.people)} entries")
     for person in found.people:
         click.echo(person.name)
+    for shared in SharedLists(config_path.parent, settings.material).kept():
+        header = shared.header
+        click.echo(f"window {header.window.id}, session {header.name}, {len(header.labels)} shared")
+        for label in header.labels:
+            click.echo(label)
 
 
 @watchlist_group.command("remove")
@@ -129,6 +141,8 @@ cli.add_command(identity_command(_ROLES, CONFIG_FILE))
 cli.add_command(publish_window_keys_command(_ROLES, CONFIG_FILE))
 cli.add_command(enroll_command)
 cli.add_command(audit_group)
+cli.add_command(private_match)
+watchlist_group.add_command(add_shared)
 
 
 def main() -> NoReturn:

@@ -67,7 +67,8 @@ class LimitsConfig(Config):
     reserve_block: int = Field(
         default=_LIMITS.reserve_block,
         ge=1,
-        description="Slots a camera marked ahead at once; a power cut burns up to this many.",
+        description="Slots a camera marked ahead at once, or four times its faces in a batch where "
+        "that is more; a power cut burns up to so many.",
     )
     outages: int = Field(
         default=_LIMITS.outages, ge=0, description="Outages in a window before it is closed."
@@ -110,6 +111,14 @@ class PartyConfig(Config):
     peer_address: str = Field(
         default="tcp://127.0.0.1:7701",
         description="P0: where P1 listens for it. P1: where it listens for P0.",
+    )
+    private_faces: Path = Field(
+        default=Path("private-faces"),
+        description="Folder into which cameras' masked faces for private matching are put.",
+    )
+    private_address: str = Field(
+        default="tcp://127.0.0.1:7704",
+        description="As peer_address, for private matching.",
     )
     threads: int = Field(default=1, ge=1, le=256, description="Threads of the numeric library.")
     chunk_cache_mib: int = Field(

@@ -33,7 +33,10 @@ _PHASES: dict[type[PartyMessage], str] = {
 
 @dataclass(slots=True)
 class WireCounters:
-    """What this party sent, per phase (prepare, online, other); and all bytes it received."""
+    """What this party sent, per phase (prepare, online, other); and all bytes it received.
+
+    Without the 16 bytes by which each message is numbered.
+    """
 
     bytes_sent: dict[str, int] = field(
         default_factory=lambda: {"prepare": 0, "online": 0, "other": 0}

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from party import watchlist as watchlists
-from party.watchlist import Person
+from shared import watchlist as watchlists
 from shared.errors import FormatError, NoFace, RangeError
 from shared.fixedpoint import check_entries, quantise
 from shared.vision.detect import Detector, Faces, Float64Array
 from shared.vision.embed import load_embedder
 from shared.vision.images import Image, read_image
 from shared.vision.models import DEFAULT_MODEL, MODELS, embedding_model
+from shared.watchlist import Person
 
 DEFAULT_WATCHLIST = Path("watchlist.jsonl")
 

@@ -7,6 +7,7 @@ from the database at the next start, without repeating a line.
 from __future__ import annotations
 
 import logging
+import operator
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -94,10 +95,12 @@ class EventStore:
             application_id=APPLICATION_ID,
             version=VERSION,
             schema=SCHEMA,
+            page_bytes=2048,  # a batch of one face touches a page of each of four tables
         )
         try:
-            with self._db.reading() as connection:
-                meta = dict(connection.execute("SELECT key, value FROM meta").fetchall())
+            with self._db.restoring() as connection:
+                rows = connection.execute("SELECT key, value FROM meta").fetchall()
+                meta = {str(key): operator.index(value) for key, value in rows}
                 self._sets = load_told(connection)
                 self._audit: Head = last_head(connection)
             self._next: int = meta.get("next", 1)
@@ -210,7 +213,7 @@ class EventStore:
 
     def events(self, window: str | None = None) -> list[FaceEvent]:
         """All faces, or those of one window, by camera and slot."""
-        with self._db.reading() as connection:
+        with self._db.restoring() as connection:
             return read_faces(connection, window)
 
     def announcements(self) -> list[Announcement]:
@@ -358,7 +361,7 @@ class EventStore:
 
     def _catch_up(self) -> None:
         """Writes what the file of JSON lines lacks, in order."""
-        with self._db.reading() as connection:
+        with self._db.restoring() as connection:
             pieces = [
                 (sequence, [announcement_line(sequence, *content)])
                 for sequence, *content in connection.execute(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import math
 from collections import OrderedDict
-from collections.abc import Iterable, Set
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
 from party.agreement import SessionState, check_hello, session_id
 from party.batches import Settled, batch_name, check_name, settled_batch
+from party.deadlines import refuse_late
 from party.intake import HeldFaces
 from party.journal import BatchOutcome, Count
 from party.matching import BatchHeader, P1Revealed, reveal_p1
@@ -22,6 +24,7 @@ from party.session import WindowSession, split_digests
 from party.windowstate import Moment
 from shared.errors import (
     HeaderMismatch,
+    MaterialDamaged,
     PeerVanished,
     ProtocolViolation,
     SlotReused,
@@ -48,6 +51,7 @@ from shared.messages import (
     unpack_runs,
 )
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 _FORMER_MAPS = 16
 _MOST_NUMBERS = 1 << 63
@@ -119,12 +123,8 @@ class FollowSession(WindowSession):
             return
         if self._announce and not self.draining:
             self._tell_held()
-        for check in self._checks.values():
-            if moment.seconds > check.deadline:
-                raise PeerVanished(f"check {check.state.header.check}: no answer in time")
-        for batch in self._batches.values():
-            if moment.seconds > batch.deadline:
-                raise PeerVanished(f"batch {batch.state.header.batch}: no answer in time")
+        refuse_late("check", self._checks, moment.seconds)
+        refuse_late("batch", self._batches, moment.seconds)
         if self._map_due is not None and moment.seconds > self._map_due:
             self._map_due = None
             raise PeerVanished("P0 proposed no place map for our watchlist in time")
@@ -210,6 +210,11 @@ class FollowSession(WindowSession):
     def busy(self) -> bool:
         """Whether a check or a batch is in flight."""
         return bool(self._checks or self._batches)
+
+    @property
+    def expects_more(self) -> bool:
+        """Whether P0 may still begin a batch with faces that it was told of."""
+        return self.session is not None and len(self.intake) > len(self._announce)
 
     @property
     def in_flight(self) -> int:
@@ -324,9 +329,11 @@ class FollowSession(WindowSession):
             places,
         )
         header.matches(message)
+        shares = self._unless_damaged(
+            f"prepare check {message.check}", lambda: self.opening_shares(header, table)
+        )
         self.journal.mark_in_prepare(check_name(header.session, header.check), runs, places)
         try:
-            shares = self.opening_shares(header, table)
             state, answer = answer_p1(header, shares, self.outbox.random(32), message)
         except TwokeyError as error:
             self.burn_check(header, f"the check did not pass: {error}")
@@ -384,7 +391,9 @@ class FollowSession(WindowSession):
         header = self.batch_header(message.batch, batch, live, table)
         header.matches(message)
         self._unprepared(header, table, moment)
-        shares = self.tag_shares(batch, live, table)
+        shares = self._unless_damaged(
+            f"batch {message.batch}", lambda: self.tag_shares(batch, live, table)
+        )
         state, answer = reveal_p1(header, shares, message, self.outbox.random(16))
         self.reserve(runs)
         self.journal.mark_revealed(batch_name(header.session, header.batch), runs)
@@ -394,6 +403,14 @@ class FollowSession(WindowSession):
         deadline = moment.seconds + self.limits.confirm_deadline
         self._batches[header.batch] = _Batch(state, batch, settled, deadline)
         self.send(answer)
+
+    def _unless_damaged(self, what: str, shares: Callable[[], T]) -> T:
+        """Our shares. Raises PeerVanished, to end a session that asks for damaged material."""
+        try:
+            return shares()
+        except MaterialDamaged as error:
+            self.damaged(error)
+            raise PeerVanished(f"{what}: some of its slots are burned here") from error
 
     def _refuse_burned(self, runs: Iterable[Run], what: str) -> None:
         """Raises PeerVanished: what we say of burned slots may cross what P0 says of them."""
@@ -430,6 +447,7 @@ class FollowSession(WindowSession):
             settled.batch_id, opening.confirmation + opening.nonce, settled.encode()
         )
         self.send(opening)
+        self.outbox.deliver()  # P0 waits for it; what follows here can be done beside that
         self._openings[(settled.session, settled.number)] = opening
         del self._batches[message.batch]
         self.settle(settled, moment)

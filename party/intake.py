@@ -84,6 +84,11 @@ class Intake:
         self.faces += run.length
         return True
 
+    @property
+    def unevaluated(self) -> bool:
+        """Whether there may be messages that nobody has evaluated."""
+        return bool(self._unevaluated)
+
     def get(self, run: Run) -> HeldFaces | None:
         """The held message of exactly this run."""
         held = self._held.get((run.set_id, run.first))

@@ -24,7 +24,13 @@ from party.journal_rows import (
     save_window,
 )
 from party.slots import HighWater, SetInfo, SlotState, place_mask, refuse_repeated
-from shared.errors import ProtocolViolation, RangeError, SlotReused, StaleMessage
+from shared.errors import (
+    ProtocolViolation,
+    RangeError,
+    ResourceError,
+    SlotReused,
+    StaleMessage,
+)
 from shared.messages import Run, pack_runs
 
 __all__ = [
@@ -44,9 +50,6 @@ __all__ = [
 
 
 _FINISH = "UPDATE batches SET outcome=? WHERE number=?"
-_FINISH_AND_CLEAR = (
-    "UPDATE batches SET outcome=?, expected=NULL, commitment=NULL, context=NULL WHERE number=?"
-)
 
 
 class PreparedRun(NamedTuple):
@@ -99,7 +102,11 @@ class PartyJournal(JournalCore):
                 self._book.ledgers[run.set_id].begin_prepare(run.first, run.length, mask)
 
     def mark_prepared(self, check_id: bytes, kappa: NDArray[np.uint32]) -> None:
-        """Durable: the check passed. kappa: (slots, places) uint32, in the order of the check."""
+        """Written: the check passed. kappa: (slots, places) uint32, in the order of the check.
+
+        A machine that goes down before it is durable burns these slots, as the check's own mark
+        is there and this one is not.
+        """
         with self._db.lock:
             check = self._running_check(check_id)
             self._refuse_closed(check.window)
@@ -108,7 +115,7 @@ class PartyJournal(JournalCore):
                 raise RangeError(f"kappa: found {kappa.dtype} {kappa.shape}, expected {expected}")
             kappa = np.ascontiguousarray(kappa)
             rows = []
-            with self._db.transaction(durable=True) as connection:
+            with self._db.transaction(durable=False) as connection:
                 connection.execute("UPDATE checks SET passed=1 WHERE number=?", (check.number,))
                 row = 0
                 for run in check.runs:
@@ -164,12 +171,12 @@ class PartyJournal(JournalCore):
             parts = ready.within(run.first, run.length)
             if not parts:
                 continue
-            with self._db.reading() as connection:
+            with self._db.restoring() as connection:
                 stored = connection.execute("SELECT kappa FROM kappa WHERE number=?", (number,))
                 found = stored.fetchone()
-            if found is None:  # finished and forgotten meanwhile
-                continue
-            kappa = np.frombuffer(found[0], dtype="<u4").reshape(run.length, len(places))
+                if found is None:  # finished and forgotten meanwhile
+                    continue
+                kappa = np.frombuffer(found[0], dtype="<u4").reshape(run.length, len(places))
             for part in parts:
                 start = part.first - run.first
                 yield PreparedRun(Run(set_id, *part), places, kappa[start : start + part.length])
@@ -206,12 +213,11 @@ class PartyJournal(JournalCore):
             refuse_repeated(runs)
             for run in runs:
                 self._book.ledgers[run.set_id].refuse_reveal(run.first, run.length)
-            with self._db.transaction(durable=False) as connection:
-                number = connection.execute(
-                    "INSERT INTO batches VALUES (NULL,?,?,?,0,NULL,NULL,NULL,NULL)",
-                    (batch_id, window, pack_runs(runs)),
-                ).lastrowid
-            self._book.batches[batch_id] = Batch(number or 0, batch_id, window, tuple(runs))
+            number = self._db.write(
+                "INSERT INTO batches VALUES (NULL,?,?,?,0,NULL,NULL,NULL,NULL)",
+                (batch_id, window, pack_runs(runs)),
+            )
+            self._book.batches[batch_id] = Batch(number, batch_id, window, tuple(runs))
             for run in runs:
                 self._book.ledgers[run.set_id].reveal(run.first, run.length)
 
@@ -236,10 +242,12 @@ class PartyJournal(JournalCore):
             return [b.pending for b in self._book.batches.values() if b.pending is not None]
 
     def finish(self, batch_id: bytes, outcome: BatchOutcome) -> None:
-        """VERIFIED and UNRESOLVED are written, BURNED is durable.
+        """UNRESOLVED is written, BURNED durable; VERIFIED waits for the next `write_verified`.
 
-        An unresolved batch may be finished again. A verdict ends P0's expectation; P1's opening
-        is kept until `resolve`. ProtocolViolation for a batch that is unknown or verified.
+        Until then a kill leaves the batch to what it waited for: P1 offers its opening again, and
+        P0 awaits it again. An unresolved batch may be finished again. A verdict ends P0's
+        expectation; P1's opening is kept until `resolve`. ProtocolViolation for a batch that is
+        unknown or verified.
         """
         with self._db.lock:
             batch = self._batch(batch_id)
@@ -251,24 +259,33 @@ class PartyJournal(JournalCore):
             if outcome is BatchOutcome.BURNED:
                 self._finish_burned(batch)
                 return
-            keep = outcome is BatchOutcome.UNRESOLVED or (
-                batch.pending is not None and batch.pending.opening is not None
-            )
-            with self._db.transaction(durable=False) as connection:
-                connection.execute(_FINISH if keep else _FINISH_AND_CLEAR, (outcome, batch.number))
+            if outcome is BatchOutcome.UNRESOLVED:
+                with self._db.transaction(durable=False) as connection:
+                    connection.execute(_FINISH, (outcome, batch.number))
+                batch.outcome = outcome
+                return
+            if not self._db.usable:
+                raise ResourceError("slot journal: closed after a storage failure")
             batch.outcome = outcome
-            if outcome is BatchOutcome.VERIFIED:
-                for run in batch.runs:
-                    self._book.ledgers[run.set_id].finish(run.first, run.length)
-                    self._dirty.add(run.set_id)
-                if not keep:
-                    self._drop(batch)
+            self._verified.append((batch.number, batch.batch_id))
+            for run in batch.runs:
+                self._book.ledgers[run.set_id].finish(run.first, run.length)
+                self._dirty.add(run.set_id)
+            if batch.pending is None or batch.pending.opening is None:
+                self._drop(batch)
 
     def resolve(self, batch_id: bytes) -> None:
-        """Written, by P1: the peer has the opening. An opening that is not stored is no error."""
+        """By P1: the peer has the opening. Written later, as to offer it again does no harm.
+
+        An opening that is not stored is no error.
+        """
         with self._db.lock:
             batch = self._book.batches.get(batch_id)
             if batch is None or batch.pending is None or batch.pending.opening is None:
+                return
+            if batch.outcome is BatchOutcome.VERIFIED:
+                batch.pending = None
+                self._drop(batch)
                 return
             with self._db.transaction(durable=False) as connection:
                 connection.execute(
@@ -276,8 +293,6 @@ class PartyJournal(JournalCore):
                     (batch.number,),
                 )
             batch.pending = None
-            if batch.outcome is BatchOutcome.VERIFIED:
-                self._drop(batch)
 
     # -- the peer's memory -------------------------------------------------------------
 
@@ -336,17 +351,16 @@ class PartyJournal(JournalCore):
     def _store(self, batch: Batch, pending: Pending) -> None:
         if batch.outcome is not BatchOutcome.REVEALED or batch.pending is not None:
             raise ProtocolViolation("batch: its opening or expectation is recorded already")
-        with self._db.transaction(durable=False) as connection:
-            connection.execute(
-                "UPDATE batches SET opening=?, expected=?, commitment=?, context=? WHERE number=?",
-                (
-                    pending.opening,
-                    pending.expected,
-                    pending.commitment,
-                    pending.context,
-                    batch.number,
-                ),
-            )
+        self._db.write(
+            "UPDATE batches SET opening=?, expected=?, commitment=?, context=? WHERE number=?",
+            (
+                pending.opening,
+                pending.expected,
+                pending.commitment,
+                pending.context,
+                batch.number,
+            ),
+        )
         batch.pending = pending
 
     def _finish_burned(self, batch: Batch) -> None:

@@ -33,6 +33,10 @@ _FOLD_SETS = 100  # in one transaction, so that the marks of a batch never wait 
 _FOLD_ROWS = 500
 _FORGET_KAPPAS = 16
 _log = logging.getLogger(__name__)
+_VERIFIED = (
+    "UPDATE batches SET outcome=1, expected=NULL, commitment=NULL,"
+    " context=CASE WHEN opening IS NULL THEN NULL ELSE context END WHERE number=? AND batch_id=?"
+)
 _SET_META = "INSERT OR REPLACE INTO meta VALUES (?,?)"
 
 
@@ -60,6 +64,7 @@ class JournalCore:
             application_id=APPLICATION_ID,
             version=VERSION,
             schema=SCHEMA,
+            page_bytes=4096,  # between marks of some bytes and kappas of some hundred thousand
         )
         try:
             self._open(boot_id or read_boot_id())
@@ -68,10 +73,11 @@ class JournalCore:
             raise
         self._dirty: set[bytes] = set()  # sets with verified batches that are not folded yet
         # Row numbers are given again, so each row is named by its batch as well.
+        self._verified: list[tuple[int, bytes]] = []  # batches of which this is not written yet
         self._foldable: list[tuple[int, bytes]] = []
 
     def _open(self, boot_id: str) -> None:
-        with self._db.transaction(durable=True) as connection:
+        with self._db.restoring(), self._db.transaction(durable=True) as connection:
             meta = dict(connection.execute("SELECT key, value FROM meta"))
             restarted = "boot" in meta and meta["boot"] != boot_id and not meta["clean"]
             self._book, self.recovery = restore(connection, restarted)
@@ -86,6 +92,7 @@ class JournalCore:
         with self._db.lock:
             try:
                 if self._db.usable:
+                    self.write_verified()
                     with self._db.transaction(durable=True) as connection:
                         connection.execute(_SET_META, ("clean", 1))
             except ResourceError as error:
@@ -139,8 +146,18 @@ class JournalCore:
             raise ProtocolViolation(f"set {set_id.hex()}: not registered in the slot journal")
         return ledger
 
+    def write_verified(self) -> None:
+        """Written: every verdict so far."""
+        with self._db.lock:
+            if not self._verified:
+                return
+            with self._db.transaction(durable=False) as connection:
+                connection.executemany(_VERIFIED, self._verified)
+            self._verified.clear()
+
     def sync(self) -> None:
-        """Makes all that is written durable, without holding up other threads."""
+        """Makes all that is written, and every verdict, durable; holds up others but little."""
+        self.write_verified()
         self._db.sync()
 
     def close_window(self, window: str, reason: str) -> None:
@@ -282,6 +299,7 @@ class JournalCore:
     def _fold_batches(self) -> None:
         """Rows of verified batches become part of their sets' own rows."""
         with self._db.lock:
+            self.write_verified()  # before any of it becomes part of a set's row
             rows, self._foldable = self._foldable, []
             dirty, self._dirty = list(self._dirty), set()
         try:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from party.slots import HighWater, SetInfo, SetLedger, place_mask
+from shared.errors import FormatError
 from shared.intervals import Intervals
 from shared.messages import Run, unpack_runs
 from shared.sets import SetName
@@ -228,6 +229,8 @@ def _load(connection: sqlite3.Connection) -> Book:
     for number, check_number, *kappa_run in query(
         "SELECT number, check_number, set_id, first, length FROM kappa ORDER BY number"
     ):
+        if [type(value) for value in kappa_run] != [bytes, int, int]:
+            raise FormatError("slot journal: a kappa's slots are none")
         by_number[check_number].kappa.append(KappaRow(number, Run(*kappa_run)))
     for number, batch_id, window, runs, outcome, *stored in query("SELECT * FROM batches"):
         batch = Batch(number, batch_id, window, unpack_runs(runs), BatchOutcome(outcome))
@@ -292,7 +295,9 @@ def pack_places(places: Sequence[int]) -> bytes:
 
 
 def unpack_places(data: bytes) -> tuple[int, ...]:
-    """The inverse of `pack_places`."""
+    """The inverse of `pack_places`. Raises FormatError."""
+    if len(data) % 4:
+        raise FormatError(f"places: found {len(data)} bytes, expected a multiple of 4")
     return tuple(np.frombuffer(data, dtype="<u4").tolist())
 
 
@@ -316,6 +321,8 @@ def _ledger(
     done: bytes,
     burned: bytes,
 ) -> SetLedger:
+    if any(type(number) is not int for number in (slots, reserved, prepared_mark, revealed_mark)):
+        raise FormatError("slot journal: a number of a set is none")
     ledger = SetLedger(SetInfo(SetName(mint_id, window, camera), slots))
     ledger.done = Intervals.from_bytes(done)
     ledger.revealed = ledger.done.copy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Final
 
@@ -24,10 +25,9 @@ class LatencyCounts:
 
     def add(self, arrived: Sequence[float], faces: Sequence[int], now: float) -> None:
         """Messages of a batch, once: monotonic seconds of arrival, faces in each."""
-        waited = now - np.asarray(arrived)
-        weights = np.asarray(faces)
-        np.add.at(self.counts, np.searchsorted(BOUNDS, waited), weights)
-        self.seconds += float(waited @ weights)
+        for since, count in zip(arrived, faces, strict=True):
+            self.counts[bisect_left(BOUNDS, now - since)] += count
+            self.seconds += (now - since) * count
 
     def include(self, other: LatencyCounts) -> None:
         """Adds another histogram."""

@@ -10,16 +10,23 @@ from dataclasses import dataclass, field
 
 from party.agreement import NO_NONCE, SessionState, check_hello, session_id
 from party.batches import Settled, awaiting, batch_name, check_name, settled_batch
+from party.deadlines import refuse_late
 from party.intake import HeldFaces
 from party.journal import BatchOutcome, Count
 from party.matching import P0Confirming, P0Revealed, reveal_p0
 from party.matchqueue import MatchQueue
-from party.places import Entry, PlaceTable, propose
+from party.places import PlaceTable, propose
 from party.prepare import CheckHeader, P0Committed, P0Started, start_p0
 from party.schedule import CheckPlan, Demand, plan_check
 from party.session import WindowSession, failed, split_digests
 from party.windowstate import Moment
-from shared.errors import HeaderMismatch, PeerVanished, ProtocolViolation, TamperDetected
+from shared.errors import (
+    HeaderMismatch,
+    MaterialDamaged,
+    PeerVanished,
+    ProtocolViolation,
+    TamperDetected,
+)
 from shared.messages import (
     Approved,
     Burned,
@@ -38,9 +45,11 @@ from shared.messages import (
     pack_runs,
     unpack_runs,
 )
+from shared.watchlist import Entry
 
 log = logging.getLogger(__name__)
 HELLO_SECONDS = 0.5
+_ENOUGH_FACES = 256
 _OWN_PATIENCE = 0.8  # of the face deadline
 
 
@@ -75,7 +84,7 @@ class LeadSession(WindowSession):
         self._checks: OrderedDict[int, _Check] = OrderedDict()
         self._batches: OrderedDict[int, _Batch] = OrderedDict()
         self._queue = MatchQueue()
-        self._wanting: set[bytes] = set()
+        self._wanting: dict[bytes, None] = {}  # sets to prepare, the longest waiting first
         self._late: dict[tuple[bytes, int], tuple[P0Confirming, Settled]] = {}
         self._placeless: set[bytes] = set()
         for pending in self.journal.pending():
@@ -98,12 +107,8 @@ class LeadSession(WindowSession):
                 self._next_hello = moment.seconds + HELLO_SECONDS
                 self.send(self.hello(self._nonce, NO_NONCE, moment))
             return
-        for check in self._checks.values():
-            if moment.seconds > check.deadline:
-                raise PeerVanished(f"check {check.state.header.check}: no answer in time")
-        for batch in self._batches.values():
-            if moment.seconds > batch.deadline:
-                raise PeerVanished(f"batch {batch.state.header.batch}: no answer in time")
+        refuse_late("check", self._checks, moment.seconds)
+        refuse_late("batch", self._batches, moment.seconds)
         if self._proposals and moment.seconds > self._proposal_due:
             raise PeerVanished("P1 agreed to no place map in time")
         if not self.draining:
@@ -145,8 +150,10 @@ class LeadSession(WindowSession):
 
     def on_held(self, held: HeldFaces, moment: Moment) -> None:
         """A face that P1 holds too may be matched."""
-        if self.shared(held.run.set_id):
-            self._wanting.add(held.run.set_id)
+        owner = held.owner
+        ahead = min(held.run.stop + self.limits.prepare_ahead, owner.slots)
+        if self.shared(owner.set_id) and self.ledger(owner.set_id).mark.prepared < ahead:
+            self._wanting[owner.set_id] = None
         known = self._queue.digest_of(held.run)
         if known is not None and self._same_faces(held, known):
             self._queue.add(held)
@@ -257,12 +264,12 @@ class LeadSession(WindowSession):
                 break
         self.adopt(proposal)
         self._queue.try_again()
-        self._wanting = {set_id for set_id in self.sets if self.shared(set_id)}
+        self._wanting = {set_id: None for set_id in self.sets if self.shared(set_id)}
 
     # -- prepare -------------------------------------------------------------------------
 
     def _start_checks(self, moment: Moment) -> None:
-        if self.table.epoch == 0 or not self.table.entries:
+        if not self._wanting or self.table.epoch == 0 or not self.table.entries:
             return
         while len(self._checks) < self.limits.checks_in_flight:
             plan = self._plan()
@@ -302,6 +309,10 @@ class LeadSession(WindowSession):
         plan = plan_check(demands, self.table.places, limit, min(quantum, limit))
         if plan is None:
             self._wanting.clear()
+            return None
+        for run in plan.runs:  # next time it is the others' turn
+            self._wanting.pop(run.set_id, None)
+            self._wanting[run.set_id] = None
         return plan
 
     def _prep1(self, message: Prep1) -> None:
@@ -320,7 +331,8 @@ class LeadSession(WindowSession):
         del self._checks[message.check]
         self._queue.try_again()
         # Places that were bound meanwhile are still to be opened for these slots.
-        self._wanting.update(run.set_id for run in passed.header.runs)
+        for run in passed.header.runs:
+            self._wanting.setdefault(run.set_id)
         self.send(answer)
 
     # -- match ---------------------------------------------------------------------------
@@ -354,11 +366,20 @@ class LeadSession(WindowSession):
         return False
 
     def _start_batches(self, moment: Moment) -> None:
-        while self._may_start() and len(self._batches) < self.limits.batches_in_flight:
+        # Few faces wait for the batch before, so that what a batch costs serves many of them.
+        enough = min(_ENOUGH_FACES, self.limits.faces_per_batch(self.table.numbers.used))
+        while (
+            self._queue.faces >= (enough if self._batches else 1)
+            and self._may_start()
+            and len(self._batches) < self.limits.batches_in_flight
+        ):
             batch, mask = self._next_batch()
             if not batch:
                 return
-            self._reveal(batch, mask, moment)
+            try:
+                self._reveal(batch, mask, moment)
+            except MaterialDamaged as error:  # nothing of the batch was shown yet
+                self.damaged(error)
 
     def _next_batch(self) -> tuple[list[HeldFaces], int]:
         """The oldest faces that can be matched together, and the mask of their prepared places."""

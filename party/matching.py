@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,9 +56,7 @@ class BatchHeader:
 
     def live_mask(self) -> bytes:
         """One bit a place, least significant first, padded to bytes."""
-        mask = np.zeros(self.places, dtype=np.uint8)
-        mask[list(self.live)] = 1
-        return np.packbits(mask, bitorder="little").tobytes()
+        return _mask_bytes(self.live, self.places)
 
     def faces_digest(self) -> bytes:
         """The digest of all camera messages of this batch."""
@@ -143,7 +142,7 @@ class Verified:
     """Match bits that passed this party's own check. bits: (F, live) uint8 of 0 and 1."""
 
     header: BatchHeader
-    bits: Bits
+    bits: Bits = field(repr=False)
     transcript: bytes
 
 
@@ -216,6 +215,14 @@ class P1Revealed:
                 f"batch {self.header.batch}: P0's confirmation is wrong", self.transcript
             )
         return Verified(self.header, self.bits, self.transcript), self.opening
+
+
+@lru_cache(maxsize=16)
+def _mask_bytes(live: tuple[int, ...], places: int) -> bytes:
+    """Most batches have the live places of the one before."""
+    mask = np.zeros(places, dtype=np.uint8)
+    mask[list(live)] = 1
+    return np.packbits(mask, bitorder="little").tobytes()
 
 
 def reveal_p0(header: BatchHeader, shares: TagShares) -> tuple[P0Revealed, Reveal0]:

@@ -15,6 +15,7 @@ class MatchQueue:
         self._told: dict[Run, bytes] = {}
         self._both: dict[Run, HeldFaces] = {}
         self._unprepared: dict[Run, HeldFaces] = {}
+        self.faces = 0  # in messages that may be matched
 
     def __len__(self) -> int:
         return len(self._told) + len(self._both) + len(self._unprepared)
@@ -30,23 +31,28 @@ class MatchQueue:
     def add(self, held: HeldFaces) -> None:
         """Both hold the same message now."""
         self._told.pop(held.run, None)
-        if held.run not in self._unprepared:
+        if held.run not in self._unprepared and held.run not in self._both:
             self._both[held.run] = held
+            self.faces += held.run.length
 
     def discard(self, run: Run) -> None:
         """The message is matched, burned, or not the same on both sides."""
-        for part in (self._told, self._both, self._unprepared):
-            part.pop(run, None)
+        self._told.pop(run, None)
+        self._unprepared.pop(run, None)
+        if self._both.pop(run, None) is not None:
+            self.faces -= run.length
 
     def clear(self) -> None:
         """The session has ended: P1 tells again what it holds."""
         for part in (self._told, self._both, self._unprepared):
             part.clear()
+        self.faces = 0
 
     def try_again(self) -> None:
         """Slots were prepared, or the place map changed."""
         if self._unprepared:
             self._both = {**self._unprepared, **self._both}
+            self.faces += sum(run.length for run in self._unprepared)
             self._unprepared = {}
 
     def prune(self, finished: Callable[[Run], bool]) -> None:
@@ -75,3 +81,4 @@ class MatchQueue:
                 self._unprepared[run] = self._both.pop(run)
             for run in gone:
                 del self._both[run]
+            self.faces -= sum(run.length for run in (*apart, *gone))

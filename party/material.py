@@ -12,6 +12,7 @@ from party.matching import TagPart
 from party.places import PlaceNumbers
 from party.prepare import OpeningShares
 from shared import dcf, ring, shares
+from shared.errors import AuthenticationFailed, FormatError, MaterialDamaged, ResourceError
 from shared.matchinputs import dcf_key, match_inputs
 from shared.materialfile import ChunkKind, MaterialFile
 from shared.params import Parameters
@@ -62,7 +63,10 @@ class PartySet:
     def opening_shares(
         self, first: int, length: int, places: tuple[int, ...], numbers: PlaceNumbers
     ) -> OpeningShares:
-        """Shares of kappa = ch.r + rho and of its MAC, for these slots and places."""
+        """Shares of kappa = ch.r + rho and of its MAC, for these slots and places.
+
+        Raises MaterialDamaged.
+        """
         params = self.params
         slots = np.arange(first, first + length, dtype=np.uint64)
         chosen = np.asarray(places, dtype=np.intp)
@@ -98,7 +102,7 @@ class PartySet:
         done = 0
         while done < length:
             chunk, offset = divmod(first + done, per_chunk)
-            rows = self._file.read_chunk(ChunkKind.PREPARE, chunk, self.buffers.prepare)
+            rows = self._read(ChunkKind.PREPARE, chunk, 1, self.buffers.prepare)
             part = np.frombuffer(rows, dtype=np.uint8).reshape(-1, size)[offset:]
             part = part[: length - done]
             flat[done : done + len(part)] = part
@@ -140,7 +144,8 @@ class PartySet:
     def tags(self, first: int, masked: NDArray[np.uint32], numbers: PlaceNumbers) -> TagPart:
         """Authenticated bit shares, (faces, used), and Delta^j, for e: (faces, d + 1) uint32.
 
-        Places that are not live give meaningless tags. The slots must be prepared.
+        Places that are not live give meaningless tags. The slots must be prepared. Raises
+        MaterialDamaged.
         """
         params, faces = self.params, len(masked)
         z = ring.public_product_mod32(numbers.product, masked)
@@ -179,9 +184,29 @@ class PartySet:
             done += len(part)
 
     def read_words(self, chunk: int, count: int, out: memoryview) -> NDArray[np.uint8]:
-        """Decrypts match chunks into `out`; (slots, slot_match_bytes) uint8."""
-        data = self._file.read_chunks(ChunkKind.MATCH, chunk, count, out)
+        """Decrypts match chunks into `out`; (slots, slot_match_bytes) uint8.
+
+        Raises MaterialDamaged for the first of them that can not be read.
+        """
+        data = self._read(ChunkKind.MATCH, chunk, count, out)
         return np.frombuffer(data, dtype=np.uint8).reshape(-1, self.params.slot_match_bytes)
+
+    def _read(self, kind: ChunkKind, chunk: int, count: int, out: memoryview) -> memoryview:
+        try:
+            return self._file.read_chunks(kind, chunk, count, out)
+        except (AuthenticationFailed, FormatError, ResourceError) as error:
+            if count > 1:  # which of them it is
+                for number in range(chunk, chunk + count):
+                    self._read(kind, number, 1, out)
+            size = self._file.header.chunk_slots(kind)
+            first = chunk * size
+            length = min(size, self.slots - first)
+            raise MaterialDamaged(
+                f"camera {self.name.camera} slots {first} to {first + length - 1}: {error}",
+                self.set_id,
+                first,
+                length,
+            ) from error
 
     @property
     def match_chunk_slots(self) -> int:

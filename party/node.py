@@ -5,23 +5,25 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import orjson
 
 from party import audit
+from party.acks import Acknowledgements
 from party.auditfile import pack_head, unpack_head
 from party.config import PartyConfig
 from party.counters import WireCounters
+from party.doorkeeper import LOOK_SECONDS, Doorkeeper, raise_open_files
 from party.events import EventStore
 from party.health import Demands, Health, lacks_successor
 from party.journal import PartyJournal
 from party.latency import LatencyCounts
 from party.materialfolder import FoundFile, MaterialFolder, remove
 from party.outbox import Limits, Outbox
+from party.peerlink import ROUTE, PeerLink
 from party.session import WindowSession, printable
 from party.status import STATUS_FILE
 from party.upkeep import Upkeep
@@ -68,33 +70,25 @@ _ROUND_PEER = 256
 _AHEAD_FACES = 64
 _ROUND_CAMERA = 64
 _SECOND = 1.0
+_QUIET_SECONDS = 0.2
 _KEY_CHECK_SECONDS = 60.0
-_ACK_SECONDS = 0.02
-_ACK_OUTCOMES = 10_000  # in one message, which a camera takes up to a MiB
 _MAX_MESSAGE = 80 << 20
 _MAX_CAMERA_FRAME = 17 << 20  # the most faces of the most coordinates
 _CAMERA_QUEUE = 1_000
+_CAMERA_BACKLOG = 256 << 20  # bytes of one camera that wait to be taken
+_PEER_BACKLOG = 1 << 30
+_SPARE_CONNECTIONS = 256
 _PEER_QUEUE = 100_000
 _UNKNOWN = bytes(32)
-_P0_ROUTE = b"p0"
 
 
 @dataclass(slots=True)
 class _Camera:
-    """A camera's name, and the route by which it was last heard."""
+    """A camera's name, the route by which it was last heard, and when its next error is logged."""
 
     name: str
     route: bytes | None = None
-
-
-@dataclass(slots=True)
-class _Acks:
-    """Outcomes that wait for stable storage before cameras may forget."""
-
-    waiting: dict[tuple[str, str, bytes], list[FaceAck]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
-    since: float = 0.0
+    next_log: float = 0.0
 
 
 class PartyNode:
@@ -105,10 +99,11 @@ class PartyNode:
 
     def __init__(self, folder: Path, config: PartyConfig) -> None:
         warm_up()
+        raise_open_files()
         role = RoleFolder(folder)
         self.config = config
         self.limits: Limits = config.limits.limits()
-        self.outbox = Outbox(os.urandom)
+        self.outbox = Outbox(os.urandom, self._flush_peer)
         self.wire = WireCounters()
         self.stopping = False
         identity = role.identity("p0" if config.party == 0 else "p1")
@@ -121,8 +116,8 @@ class PartyNode:
         self._sessions: dict[str, WindowSession] = {}
         self._files: dict[str, list[FoundFile]] = {}
         self._material = MaterialFolder(config.material)
-        self._acks = _Acks()
         self._next_second = 0.0
+        self._next_look = 0.0
         self._next_key_check = 0.0
         self._next_malformed = 0.0
         self._fatal: TwokeyError | None = None
@@ -151,6 +146,7 @@ class PartyNode:
                 self._metrics = _metrics(config.metrics_listen)
                 self._health = _health(config, role.state)
                 self._upkeep = Upkeep(self.journal.maintain, self.events.maintain)
+                self._acks = Acknowledgements(self._sync, self._to_camera)
             except BaseException:
                 self.events.close()
                 raise
@@ -190,20 +186,19 @@ class PartyNode:
             domain="cameras",
             queue=_CAMERA_QUEUE,
             max_message=_MAX_CAMERA_FRAME,
-            handover=True,
         )
-        self._peer_end: Listener | Connection
+        peer_end: Listener | Connection
         if config.party == 0:
-            self._peer_end = self._transport.connect(
+            peer_end = self._transport.connect(
                 config.peer_address,
                 peer_key,
-                identity=_P0_ROUTE,
+                identity=ROUTE,
                 queue=_PEER_QUEUE,
                 max_message=_MAX_MESSAGE,
                 ahead=False,  # what P0 says twice a second to a P1 that is away would pile up
             )
         else:
-            self._peer_end = self._transport.listen(
+            peer_end = self._transport.listen(
                 config.peer_address,
                 [peer_key],
                 domain="peer",
@@ -211,7 +206,14 @@ class PartyNode:
                 max_message=_MAX_MESSAGE,
                 handover=True,
             )
-        self._poller = Poller(self._camera_end, self._peer_end)
+        self._peer = PeerLink(peer_end, os.urandom)
+        self._peer_end = peer_end
+        self._poller = Poller(self._camera_end, peer_end)
+        self._doorkeepers = [
+            Doorkeeper(end, most=_SPARE_CONNECTIONS + 2 * len(self._cameras), backlog=backlog)
+            for end, backlog in ((self._camera_end, _CAMERA_BACKLOG), (peer_end, _PEER_BACKLOG))
+            if isinstance(end, Listener)
+        ]
 
     # -- the loop --------------------------------------------------------------------------
 
@@ -220,7 +222,7 @@ class PartyNode:
         log.info("P%d is ready; cameras on %s", self.config.party, self._camera_end.endpoint())
         while not self.stopping:
             self._round()
-            fatal = self._fatal or self._upkeep.error
+            fatal = self._fatal or self._upkeep.error or self._acks.error
             if fatal is not None:
                 raise fatal
         self._drain()
@@ -232,6 +234,7 @@ class PartyNode:
     def close(self) -> None:
         """Closes windows' files, sockets, journal and events; what is prepared stays."""
         self._upkeep.close()
+        self._acks.close()
         for session in self._sessions.values():
             for held in session.sets.values():
                 held.close()
@@ -245,54 +248,77 @@ class PartyNode:
         self.journal.close()
 
     def _round(self) -> None:
-        busy = self._read_peer()
-        busy = self._read_cameras() or busy
+        waiting = any(s.work_waits for s in self._sessions.values())
+        ready = self._poller.ready(0 if waiting else _IDLE_MS)
+        if waiting and not ready and not self._work_ahead():
+            ready = self._poller.ready(_IDLE_MS)
+        if self._peer_end in ready:
+            self._read_peer()
+        if self._camera_end in ready:
+            self._read_cameras()
         moment = now()
+        if moment.seconds >= self._next_look:
+            self._next_look = moment.seconds + LOOK_SECONDS
+            for keeper in self._doorkeepers:
+                for line in keeper.look(moment.seconds):
+                    log.warning("connection shut: %s", line)
         if moment.seconds >= self._next_second:
             self._next_second = moment.seconds + _SECOND
             self._every_second(moment)
         for session in self._sessions.values():
             session.tick(moment)
         self._flush(moment)
-        if not busy and not self._work_ahead():
-            self._poller.wait(_IDLE_MS)
 
     def _drain(self) -> None:
-        """Lets batches and checks in flight end, for a few seconds at most."""
-        deadline = time.monotonic() + self.limits.confirm_deadline
+        """Lets batches and checks in flight end, for a few seconds at most.
+
+        P0 may begin another one with faces that it was told of: until it is quiet for a while.
+        """
         for session in self._sessions.values():
             session.draining = True
-        while time.monotonic() < deadline and any(s.busy for s in self._sessions.values()):
+        moment = now()
+        deadline = moment.seconds + self.limits.confirm_deadline
+        quiet = moment.seconds + _QUIET_SECONDS
+        while moment.seconds < min(deadline, quiet):
             self._read_peer()
             moment = now()
             for session in self._sessions.values():
                 session.tick(moment)
             self._flush(moment)
-            self._poller.wait(_IDLE_MS)
+            self._poller.ready(_IDLE_MS)
+            if any(session.busy or session.expects_more for session in self._sessions.values()):
+                quiet = moment.seconds + _QUIET_SECONDS
         moment = now()
         for session in self._sessions.values():
             session.suspend(moment)
-        self._flush(moment, force=True)
+        self._flush(moment)
+        self._acks.finish()
         self._write_status(moment, "stopped")
 
     def _work_ahead(self) -> bool:
-        return any(s.evaluate_ahead(_AHEAD_FACES) for s in self._sessions.values())
+        return any(s.work_ahead(_AHEAD_FACES) for s in self._sessions.values())
 
     # -- messages in -----------------------------------------------------------------------
 
-    def _read_peer(self) -> bool:
-        for count in range(_ROUND_PEER):
-            frames = self._peer_frames()
-            if frames is None:
-                return count > 0
-            self.wire.received(frames)
+    def _read_peer(self) -> None:
+        for _ in range(_ROUND_PEER):
             try:
-                message = PARTY_CODEC.decode(frames)
+                arrived = self._peer.receive()
+                if arrived is None:
+                    return
+                if arrived.lost:
+                    self._lost(arrived.lost, now())
+                self.wire.received(arrived.frames)
+                message = PARTY_CODEC.decode(arrived.frames)
             except TwokeyError as error:
                 self._malformed(error, now())
                 continue
             self._route_peer(message, now())
-        return True
+
+    def _lost(self, messages: int, moment: Moment) -> None:
+        """Nobody knows what they said, so no session may go on without them."""
+        for session in self._sessions.values():
+            session.lost(messages, moment)
 
     def _malformed(self, error: TwokeyError, moment: Moment) -> None:
         """Once a second at most: else two versions would answer each other's answers for ever."""
@@ -300,13 +326,6 @@ class PartyNode:
             self._next_malformed = moment.seconds + _SECOND
             log.error("from the peer: %s", error)
             self._answer_peer(Refused(_UNKNOWN, type(error).__name__, printable(str(error))))
-
-    def _peer_frames(self) -> list[Buffer] | None:
-        end = self._peer_end
-        if isinstance(end, Connection):
-            return end.receive()
-        received = end.receive()
-        return None if received is None else received.frames
 
     def _route_peer(self, message: PartyMessage, moment: Moment) -> None:
         if isinstance(message, Hello):
@@ -325,6 +344,8 @@ class PartyNode:
         if isinstance(message, Refused):
             if message.session == _UNKNOWN and message.error == HeaderMismatch.__name__:
                 self._mismatched(HeaderMismatch(f"the peer refuses: {message.detail}"))
+            elif message.error == StaleMessage.__name__:
+                pass  # one of the two was restarted
             elif message.error != self._told_refusal:  # a Hello is refused twice a second
                 self._told_refusal = message.error
                 text = f"the peer refuses: {message.error}: {message.detail}"
@@ -335,16 +356,16 @@ class PartyNode:
         self._answer_peer(Refused(message.session, StaleMessage.__name__, detail))
 
     def _mismatched(self, error: HeaderMismatch) -> None:
-        """Parameters or material that cannot go together: without another window, the end."""
+        """Parameters or material that cannot go together: the end, unless there is other work."""
         log.error("%s", error)
-        if len(self._sessions) <= 1:
+        if len(self._sessions) <= 1 and not any(s.session for s in self._sessions.values()):
             self._fatal = error
 
-    def _read_cameras(self) -> bool:
-        for count in range(_ROUND_CAMERA):
+    def _read_cameras(self) -> None:
+        for _ in range(_ROUND_CAMERA):
             received = self._camera_end.receive()
             if received is None:
-                return count > 0
+                return
             camera = self._cameras.get(received.key)
             if camera is None:
                 continue
@@ -355,10 +376,11 @@ class PartyNode:
                 window = getattr(message, "window", "")
                 self._from_camera(camera, message, received.frames)
             except TwokeyError as error:
-                log.warning("camera %s: %s", camera.name, error)
+                if time.monotonic() >= camera.next_log:  # it may send the same thousands of times
+                    camera.next_log = time.monotonic() + _SECOND
+                    log.warning("camera %s: %s", camera.name, error)
                 kind, detail = type(error).__name__, printable(str(error))
                 self._to_camera(camera.name, CameraRefused(window, camera.name, kind, detail))
-        return True
 
     def _from_camera(self, camera: _Camera, message: CameraMessage, frames: list[Buffer]) -> None:
         if not isinstance(message, CameraHello | Faces):
@@ -385,25 +407,18 @@ class PartyNode:
 
     # -- messages out ----------------------------------------------------------------------
 
-    def _flush(self, moment: Moment, *, force: bool = False) -> None:
+    def _flush(self, moment: Moment) -> None:
         self._flush_peer()
         for camera, message in self.outbox.take_cameras():
             if isinstance(message, FaceAck):
-                if not self._acks.waiting:
-                    self._acks.since = moment.seconds
-                key = (message.window, camera, message.mint_id)
-                self._acks.waiting[key].append(message)
+                self._acks.add(camera, message, moment.seconds)
             else:
                 self._to_camera(camera, message)
-        if self._acks.waiting and (force or moment.seconds - self._acks.since > _ACK_SECONDS):
-            self.journal.sync()
-            self.events.sync()
-            for (window, camera, mint_id), acks in self._acks.waiting.items():
-                outcomes = tuple(outcome for ack in acks for outcome in ack.outcomes)
-                for first in range(0, len(outcomes), _ACK_OUTCOMES):
-                    part = outcomes[first : first + _ACK_OUTCOMES]
-                    self._to_camera(camera, FaceAck(window, camera, mint_id, part))
-            self._acks.waiting.clear()
+        self._acks.advance(moment.seconds)
+
+    def _sync(self) -> None:
+        self.journal.sync()
+        self.events.sync()
 
     def _flush_peer(self) -> None:
         for message in self.outbox.take_peer():
@@ -412,10 +427,7 @@ class PartyNode:
     def _answer_peer(self, message: PartyMessage) -> None:
         frames = PARTY_CODEC.encode(message)
         self.wire.sent(type(message), frames)
-        if isinstance(self._peer_end, Connection):
-            self._peer_end.send(frames)
-        else:
-            self._peer_end.send(_P0_ROUTE, frames)
+        self._peer.send(frames)
 
     def _to_camera(self, name: str, message: CameraMessage) -> None:
         camera = self._by_name[name]
@@ -441,11 +453,10 @@ class PartyNode:
             self._audit_head = head
 
     def _open_windows(self, moment: Moment) -> None:
-        there, unreadable = self._material.scan()
-        if unreadable is not None and not self._sessions:
-            self._fatal = unreadable
+        there, problem = self._material.scan()
         for window, files in there.items():
-            if window in self._sessions:
+            former = self._sessions.get(window)
+            if former is not None and (former.closed is not None or former.holds(files)):
                 continue
             usable = [f for f in files if not self._removed(f, moment)]
             if not usable:
@@ -453,29 +464,53 @@ class PartyNode:
             start = usable[0].header.window.start_ms
             if start - moment.wall_ms > self.config.open_ahead_seconds * 1000:
                 continue
-            try:
-                check_threshold(self.config.threshold, usable[0].header.params)
-                entries = self._people.entries(usable[0].header.params)
-                session = self._opener.open(usable, entries, moment)
-            except TwokeyError as error:
-                self._material.refuse(usable)
-                if isinstance(error, WindowClosed):  # by a process that did not come to this
-                    self._opener.end(window, usable)
-                log.error("window %s: %s", window, error)
-                self.events.announce("window refused", f"{window}: {error}")
-                if not self._sessions:
-                    self._fatal = error
+            if former is not None and not self._set_aside(former):
                 continue
-            self._sessions[window] = session
-            self._files[window] = usable
-            digest = session.params.digest().hex()
-            self.events.note(audit.WINDOW, f"window {window}: open, parameters {digest}")
-            log.info(
-                "window %s is open: %d cameras, %d slots",
-                window,
-                len(session.sets),
-                sum(held.slots for held in session.sets.values()),
-            )
+            problem = self._open_window(window, usable, moment) or problem
+        if not self._sessions:
+            self._fatal = self._fatal or problem
+
+    def _open_window(
+        self, window: str, usable: list[FoundFile], moment: Moment
+    ) -> TwokeyError | None:
+        """Opens a window, or opens it anew with further cameras' material; what was in the way."""
+        former = self._sessions.get(window)
+        try:
+            check_threshold(self.config.threshold, usable[0].header.params)
+            entries = self._people.entries(usable[0].header.params)
+            session = self._opener.open(usable, entries, moment)
+        except TwokeyError as error:
+            if former is not None:  # it goes on with what it has
+                known = {file.path for file in self._files[window]}
+                usable = [file for file in usable if file.path not in known]
+                former.draining = False
+            self._material.refuse(usable)
+            if isinstance(error, WindowClosed):  # by a process that did not come to this
+                self._opener.end(window, usable)
+            log.error("window %s: %s", window, error)
+            self.events.announce("window refused", f"{window}: {error}")
+            return error
+        if former is not None:
+            former.suspend(moment)
+            self._latency.include(former.latency)
+            for held in former.sets.values():
+                held.close()
+        self._sessions[window] = session
+        self._files[window] = usable
+        digest = session.params.digest().hex()
+        self.events.note(audit.WINDOW, f"window {window}: open, parameters {digest}")
+        log.info(
+            "window %s is open: %d cameras, %d slots",
+            window,
+            len(session.sets),
+            sum(held.slots for held in session.sets.values()),
+        )
+        return None
+
+    def _set_aside(self, session: WindowSession) -> bool:
+        """Further cameras' material came: nothing new is begun; whether nothing is in flight."""
+        session.draining = True
+        return not session.busy and not session.expects_more
 
     def _end_windows(self, moment: Moment) -> None:
         grace = self._grace_ms()
@@ -527,7 +562,7 @@ class PartyNode:
 
     def _grace_ms(self) -> float:
         """How long after a window's end its last batches may still be confirmed."""
-        return (self.limits.clock_tolerance + self.limits.confirm_deadline) * 1000
+        return self.limits.grace * 1000
 
     def _reload_watchlist(self, moment: Moment) -> None:
         sessions = self._sessions.values()

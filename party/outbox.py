@@ -31,6 +31,11 @@ class Limits:
     outages: int = 20
     prepare_attempts: int = 10_000
 
+    @property
+    def grace(self) -> float:
+        """Seconds after a window's end in which its last batches may still be confirmed."""
+        return self.clock_tolerance + self.confirm_deadline
+
     def slots_per_check(self, places: int) -> int:
         """Slots in one check, so that memory does not grow with the places in use."""
         return max(1, min(self.check_slots, _OPENINGS // max(places, 1)))
@@ -45,11 +50,19 @@ def most_faces(places: int) -> int:
     return max(1, _COMPARISONS // max(places, 1))
 
 
+def _nobody() -> None:
+    """Nobody takes messages early: they lie in the outbox until the step ends."""
+
+
 @dataclass(slots=True)
 class Outbox:
-    """Messages that a step of a session produced, in order; random: fresh random bytes."""
+    """Messages that a step of a session produced, in order.
+
+    random: fresh random bytes. deliver: sends the peer what lies here, before the step ends.
+    """
 
     random: Callable[[int], bytes]
+    deliver: Callable[[], None] = _nobody
     peer: list[PartyMessage] = field(default_factory=list)
     cameras: list[tuple[str, CameraMessage]] = field(default_factory=list)
 

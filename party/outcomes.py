@@ -11,6 +11,7 @@ from party.material import PartySet
 from party.prepare import CheckHeader
 from party.slots import SetLedger
 from party.windowstate import Moment, WindowState
+from shared.errors import MaterialDamaged
 from shared.intervals import Intervals
 from shared.messages import (
     BURNED,
@@ -57,6 +58,19 @@ class WindowOutcomes(WindowState):
         """A check has not passed: its slots are burned, with the faces held in them."""
         self.journal.fail_check(check_name(header.session, header.check))
         self._burned_already(header.runs, reason)
+
+    def damaged(self, error: MaterialDamaged) -> None:
+        """Slots whose material can not be read are burned; all the others go on."""
+        self.events.announce("material damaged", f"window {self.spec.name}: {error}")
+        self.burn([Run(error.set_id, error.first, error.length)], "their material is damaged")
+
+    def work_ahead(self, limit: int) -> bool:
+        """As its base, but never ended by damaged material."""
+        try:
+            return super().work_ahead(limit)
+        except MaterialDamaged as error:
+            self.damaged(error)
+            return True
 
     def lost_in_batch(self, faces: Iterable[HeldFaces], reason: str) -> None:
         """These faces' slots are burned already: say so to operators and cameras."""

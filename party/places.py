@@ -7,7 +7,7 @@ one epoch: entries that both parties' watchlists hold.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,18 +18,10 @@ from shared.fixedpoint import check_entries, entry_matrix
 from shared.hashing import Field, digest
 from shared.messages import Binding
 from shared.params import Parameters
+from shared.watchlist import Entry
 
 if TYPE_CHECKING:  # its kernels' compiler would slow down every command that reads a watchlist
     from shared.ring import PublicMatrix
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A watchlist entry as this party holds it. coordinates: (d,) int64, fixed point."""
-
-    name: str
-    digest: bytes
-    coordinates: NDArray[np.int64] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +64,21 @@ class PlaceTable:
         self.mask = sum(1 << place for place in self.places)
         self.numbers = _numbers(params, self.entries)
         self._digest = self._make_digest()
+        self._names: dict[tuple[int, ...], tuple[str, ...]] = {}
 
     def chosen(self, mask: int) -> tuple[int, ...]:
         """Live places that are in the mask as well, ascending."""
         if mask & self.mask == self.mask:
             return self.places
         return tuple(place for place in self.places if mask >> place & 1)
+
+    def names(self, live: tuple[int, ...]) -> tuple[str, ...]:
+        """The entries' names at these live places, in their order; to be asked for again."""
+        found = self._names.get(live)
+        if found is None:
+            found = tuple(self.entries[place].name for place in live)
+            self._names = {live: found}
+        return found
 
     def bindings(self) -> tuple[Binding, ...]:
         """The live bindings, places ascending."""

@@ -14,8 +14,8 @@ from party import audit
 from party.agreement import SessionState, common_sets, own_hello, reconcile, remember
 from party.intake import HeldFaces, parse_faces
 from party.journal import Count
+from party.materialfolder import FoundFile
 from party.outcomes import WindowOutcomes
-from party.places import Entry
 from party.windowstate import Moment
 from shared.codec import Buffer
 from shared.errors import (
@@ -42,9 +42,11 @@ from shared.messages import (
     Welcome,
     unpack_runs,
 )
+from shared.watchlist import Entry
 
 log = logging.getLogger(__name__)
 PING_SECONDS = 1.0
+_ENDED = (StaleMessage.__name__, PeerVanished.__name__)
 
 
 class WindowSession(WindowOutcomes):
@@ -78,12 +80,17 @@ class WindowSession(WindowOutcomes):
                 if isinstance(error, HeaderMismatch):
                     self.mismatch = error
 
+    def lost(self, messages: int, moment: Moment) -> None:
+        """So many messages of the peer never came: an outage, and a new session has to follow."""
+        if self.session is not None:
+            self._vanished(PeerVanished(f"{messages} messages of the peer were lost"), moment)
+
     def faces(self, message: Faces, frames: list[Buffer], moment: Moment) -> None:
         """Takes a camera's message in. Raises a typed error that goes back to the camera."""
         self._refuse_closed()
         owner = self.by_camera.get(message.camera)
         if owner is None:
-            raise HeaderMismatch(
+            raise ResourceError(
                 f"window {self.spec.name}: no material of camera {message.camera} is open"
             )
         held = parse_faces(message, frames, owner, moment.seconds)
@@ -116,6 +123,7 @@ class WindowSession(WindowOutcomes):
                 self.drop("the peer is silent", moment)
             elif moment.seconds - self._last_ping >= PING_SECONDS:
                 self._last_ping = moment.seconds
+                self.journal.write_verified()  # the peer may forget what it says is settled
                 self.send(Ping(self.session, moment.wall_ms, self.settled_below()))
                 self.every_second(moment)
         try:
@@ -124,7 +132,7 @@ class WindowSession(WindowOutcomes):
         except TamperDetected as error:
             self.tampered(error, moment)
         except PeerVanished as error:
-            self.drop(str(error), moment)
+            self._vanished(error, moment)
 
     def set_watchlist(self, entries: Sequence[Entry], moment: Moment) -> None:
         """Replaces this party's watchlist; the places follow once the peer agrees."""
@@ -137,12 +145,12 @@ class WindowSession(WindowOutcomes):
     def welcome(self, hello: CameraHello) -> int:
         """The slot from which on this camera's set is of use here.
 
-        Raises HeaderMismatch, WindowClosed.
+        Raises HeaderMismatch, ResourceError, WindowClosed.
         """
         self._refuse_closed()
         owner = self.by_camera.get(hello.camera)
         if owner is None:
-            raise HeaderMismatch(
+            raise ResourceError(
                 f"window {self.spec.name}: no material of camera {hello.camera} is open"
             )
         if hello.mint_id != owner.name.mint_id or hello.params != self.params.digest():
@@ -182,6 +190,10 @@ class WindowSession(WindowOutcomes):
             "cameras": cameras,
         }
 
+    def holds(self, files: Iterable[FoundFile]) -> bool:
+        """Whether the sets of all these files' cameras are open."""
+        return all(file.header.camera in self.by_camera for file in files)
+
     def knows(self, session: bytes) -> bool:
         """Whether a message of this session id is for this window."""
         return session == self.session
@@ -201,6 +213,8 @@ class WindowSession(WindowOutcomes):
 
     def suspend(self, moment: Moment) -> None:
         """Before this process stops: in-flight work ends in pass or burn, the rest stays."""
+        if self.session is not None:  # the peer need not wait for our silence
+            self._refuse(PeerVanished("this process stops"), self.session)
         self.drop("this process stops", moment, orderly=True)
 
     # -- for the roles -------------------------------------------------------------------
@@ -241,6 +255,11 @@ class WindowSession(WindowOutcomes):
     def busy(self) -> bool:
         """Whether a check or a batch is in flight."""
         raise NotImplementedError
+
+    @property
+    def expects_more(self) -> bool:
+        """Whether the peer may still begin a batch with faces that it was told of."""
+        return False
 
     @property
     def unresolved(self) -> int:
@@ -374,7 +393,15 @@ class WindowSession(WindowOutcomes):
             self.events.announce("restored", f"window {self.spec.name}: {error}")
         log.warning("window %s: %s", self.spec.name, error)
 
+    def _vanished(self, error: PeerVanished, moment: Moment) -> None:
+        """The peer is told, in case that it does live: its side of the session ends as well."""
+        self._refuse(error, self.session)
+        self.drop(str(error), moment)
+
     def _refused(self, message: Refused, moment: Moment) -> None:
+        if message.error in _ENDED:  # it was restarted, or is about to be
+            self.drop(f"the peer ended it: {message.detail}", moment)
+            return
         detail = f"the peer refused: {message.error}: {message.detail}"
         self.events.announce("refused", f"window {self.spec.name}: {detail}")
         if message.error == TamperDetected.__name__:

@@ -183,17 +183,23 @@ class SetLedger:
 
         The slots need not have come in one check, nor with the same places.
         """
-        parts = [(Interval(first, length), 0)]
+        everywhere = 0
+        apart = []
         for mask, slots in self.opened.items():
             if slots.covers(first, length):
-                parts = [(part, have | mask) for part, have in parts]
+                everywhere |= mask
             elif slots.intersects(first, length):
-                divided = [
-                    (inside, have | mask) for part, have in parts for inside in slots.within(*part)
-                ]
-                for part, have in parts:
-                    divided += [(outside, have) for outside in slots.missing(*part)]
-                parts = divided
+                apart.append((mask, slots))
+        if not apart:  # most often: all of them came in the same checks
+            return everywhere
+        parts = [(Interval(first, length), everywhere)]
+        for mask, slots in apart:
+            divided = [
+                (inside, have | mask) for part, have in parts for inside in slots.within(*part)
+            ]
+            for part, have in parts:
+                divided += [(outside, have) for outside in slots.missing(*part)]
+            parts = divided
         common = parts[0][1]
         for _, have in parts:
             common &= have

@@ -26,7 +26,11 @@ def read_status(path: Path, now: float) -> tuple[dict[str, Any], bool]:
         raise FormatError(f"status {path}: not JSON") from None
     if not isinstance(found, dict) or not {"state", "written_ms", "windows"} <= set(found):
         raise FormatError(f"status {path}: not a party's status")
-    age = now - found["written_ms"] / 1000
+    try:
+        age = now - found["written_ms"] / 1000
+        render_status(found, alive=True)
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
+        raise FormatError(f"status {path}: a field is missing or of another type") from None
     return found, found["state"] == "running" and age < STALE_SECONDS
 
 

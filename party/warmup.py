@@ -6,7 +6,6 @@ import numpy as np
 
 from party import bitkernels
 from shared import dcf, prg, ring, shares
-from shared.gcm import aead
 from shared.matchinputs import dcf_key, match_inputs, match_inputs_each
 from shared.params import Parameters
 from shared.secret import Secret
@@ -26,7 +25,6 @@ _PARAMS = Parameters(
 def warm_up() -> None:
     """Calls every kernel of prepare and match; with a cold cache this takes some seconds."""
     params, key = _PARAMS, Secret(bytes(32))
-    aead(bytes(32)).encrypt_into(bytes(12), b"", b"", bytearray(16))
     slots = np.zeros(1, dtype=np.uint64)
     matrix = ring.PublicMatrix(np.ones((1, params.coordinates), dtype=np.int32))
     inputs = shares.input_shares(key, shares.RatchetTable(bytes(32)), slots, params.coordinates)

@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from party import watchlist
-from party.places import Entry
+from shared import watchlist
 from shared.errors import InputError
 from shared.params import Parameters
+from shared.watchlist import Entry
 
 
 class WatchedList:

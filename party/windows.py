@@ -15,7 +15,6 @@ from party.lead import LeadSession
 from party.material import PartySet
 from party.materialfolder import FoundFile, remove
 from party.outbox import Limits, Outbox
-from party.places import Entry
 from party.session import WindowSession
 from party.slots import SetInfo
 from party.windowstate import Moment, WindowSpec
@@ -23,6 +22,7 @@ from shared.errors import HeaderMismatch, TwokeyError
 from shared.keys import PublicIdentity, Role
 from shared.materialfile import Header, MaterialFile
 from shared.params import Parameters, scaled_threshold
+from shared.watchlist import Entry
 from shared.windowkeys import destroy_window_key, load_private_window_key
 
 log = logging.getLogger(__name__)
@@ -55,8 +55,7 @@ class Opener:
         Raises a typed error that names the file; nothing stays open then.
         """
         spec = _spec(files[0].header)
-        tolerance = self.limits.clock_tolerance * 1000
-        if moment.wall_ms > spec.end_ms + tolerance:
+        if moment.wall_ms > spec.end_ms + self.limits.grace * 1000:
             raise HeaderMismatch(f"window {spec.name}: it has ended")
         for found in files:
             if _spec(found.header) != spec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from party.latency import LatencyCounts
 from party.matching import BatchHeader, TagPart, TagShares
 from party.material import PartySet
 from party.outbox import Limits, Outbox
-from party.places import Entry, PlaceTable
+from party.places import PlaceTable
 from party.prepare import CheckHeader, OpeningShares, Passed
 from party.slots import SetLedger
 from shared.errors import (
@@ -28,6 +29,9 @@ from shared.messages import (
     Run,
 )
 from shared.params import Parameters
+from shared.watchlist import Entry
+
+_RESERVED_BATCHES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,7 @@ class WindowState:
         self.spec = spec
         self.params = spec.params
         self.sets: dict[bytes, PartySet] = {s.set_id: s for s in sets}
+        self._buffers = list({id(s.buffers): s.buffers for s in self.sets.values()}.values())
         self.by_camera: dict[str, PartySet] = {s.name.camera: s for s in self.sets.values()}
         self.journal = journal
         self.events = events
@@ -213,12 +218,23 @@ class WindowState:
         )
 
     def reserve(self, runs: Iterable[Run]) -> None:
-        """Makes sure, durably, that a power cut would burn these slots; in blocks ahead."""
-        wanted: dict[bytes, int] = {}
+        """Makes sure, durably, that a power cut would burn these slots; in blocks ahead.
+
+        A block is some batches long, so that a fast camera does not wait for the disk at each.
+        """
+        stops: dict[bytes, int] = {}
+        faces: Counter[bytes] = Counter()
         for run in runs:
-            if run.stop > max(self.ledger(run.set_id).reserved, wanted.get(run.set_id, 0)):
-                ahead = run.stop + self.limits.reserve_block
-                wanted[run.set_id] = min(ahead, self.sets[run.set_id].slots)
+            stops[run.set_id] = max(run.stop, stops.get(run.set_id, 0))
+            faces[run.set_id] += run.length
+        wanted = {
+            set_id: min(
+                stop + max(self.limits.reserve_block, _RESERVED_BATCHES * faces[set_id]),
+                self.sets[set_id].slots,
+            )
+            for set_id, stop in stops.items()
+            if stop > self.ledger(set_id).reserved
+        }
         if wanted:
             self.journal.reserve_reveal(wanted)
 
@@ -241,8 +257,29 @@ class WindowState:
             return ledger.burned.within(mark, owner.slots - mark)[0].stop
         return mark
 
-    def evaluate_ahead(self, limit: int) -> bool:
-        """Evaluates up to `limit` held faces before they are asked for; whether there were any."""
+    @property
+    def work_waits(self) -> bool:
+        """Whether `work_ahead` may have something to do."""
+        return self.closed is None and (
+            self.intake.unevaluated or any(b.read_ahead_waits for b in self._buffers)
+        )
+
+    def work_ahead(self, limit: int) -> bool:
+        """Does what can be done before it is asked for; whether there was anything.
+
+        Evaluates up to `limit` held faces; without any, decrypts material that is next.
+        """
+        if not self.work_waits:
+            return False
+        if self._evaluate_ahead(limit):
+            return True
+        for buffers in self._buffers:
+            if buffers.read_ahead_waits:
+                buffers.read_ahead()
+                return True
+        return False
+
+    def _evaluate_ahead(self, limit: int) -> bool:
         if self.session is None or self.table.epoch == 0 or not self.table.entries:
             return False
         chosen = self.intake.take_unevaluated(limit, self._is_prepared)

@@ -188,6 +188,26 @@ def peers_command(wanted: Conditions, output: Output) -> int:
     return _table("peers", wanted, headings, rows, result, output)
 
 
+@click.command("constant-time")
+@click.option(
+    "--measurements",
+    default=100_000,
+    show_default=True,
+    type=click.IntRange(2_000, 10_000_000),
+    help="Calls of each kernel.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One object, last line.")
+def constant_time_command(measurements: int, as_json: bool) -> int:
+    """Each kernel on fixed and on random secrets; exit 1 if a time tells them apart."""
+    from perf.constant_time import constant_time
+
+    found, result = constant_time(measurements, _progress)
+    rows = [(v.name, f"{v.nanoseconds:,.0f}", f"{v.t:+.2f}", v.text) for v in found]
+    title = f"constant time: kernel {result['kernel']}, {measurements:,} calls each"
+    show_rows(title, ("", "ns a call", "t", ""), rows)
+    return Output(as_json, None).hand_over("constant-time", result)
+
+
 @click.command("dashboard")
 @click.option(
     "--history",
@@ -244,5 +264,6 @@ COMMANDS = (
     network_command,
     thesis_command,
     peers_command,
+    constant_time_command,
     dashboard_command,
 )

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from dealer.estimate import disk_bytes_per_second
 from dealer.job import cores
@@ -18,8 +19,8 @@ from perf.conditions import Conditions, Progress, runs_in_time
 from perf.measure import Measured, measure
 from perf.report import Figure, machine, summary
 from perf.workload import random_workload
-from shared.gcm import aead
-from shared.materialfile import octets, thread_buffer
+from shared.chunkcipher import octets
+from shared.materialfile import thread_buffer
 from shared.materialheader import ChunkKind, Recipient, chunk_slots
 from shared.params import Parameters
 from shared.secret import Secret
@@ -72,7 +73,7 @@ def mint_into_memory(params: Parameters, slots: int) -> float:
     """Seconds to mint so many slots and encrypt them, chunk by chunk, into reused buffers."""
     buffers = MintBuffers(params)
     seeds = SetSeeds(*(Secret(secrets.token_bytes(32)) for _ in range(4)))
-    cipher = aead(secrets.token_bytes(32))
+    cipher = AESGCM(secrets.token_bytes(32))
     ratchets = seeds.ratchets()
     number = 0
 

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from camera.source import frames
 from party.node import LINES_FILE
 from party.status import STATUS_FILE, read_status
-from party.watchlist import load
 from perf.demo_stage import Stage
 from shared.errors import InputError, ResourceError
 from shared.fixedpoint import quantise
 from shared.vision.detect import Detector
 from shared.vision.embed import load_embedder
 from shared.vision.models import DEFAULT_MODEL
+from shared.watchlist import load
 
 _FRACTION_BITS = 12
 _COORDINATES = 8  # so many in a row are no coincidence

@@ -16,16 +16,15 @@ from typing import Any
 from camera.config import CameraConfig
 from dealer.job import Minted, MintJob
 from dealer.order import CameraOrder, MintOrder
-from party import watchlist
 from party.config import PartyConfig
 from party.status import STATUS_FILE, read_status
-from party.watchlist import Person, Watchlist
-from shared import config
+from shared import config, watchlist
 from shared.errors import ResourceError, TwokeyError
 from shared.keys import Identity
 from shared.params import Parameters
 from shared.roles import RoleFolder, init_role
 from shared.trust import read_offered
+from shared.watchlist import Person, Watchlist
 from shared.windowkeys import Window, load_window_key, publish_window_key
 
 PARTIES = ("p0", "p1")

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from math import isqrt
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +20,13 @@ from camera.journal import CameraJournal
 from camera.sets import SetStore
 from party.events import EventStore, Status
 from party.node import EVENTS_FILE, LINES_FILE
-from party.watchlist import Person
 from perf.deployment import PARTIES, Deployment, Running, deploy
 from shared import config
 from shared.errors import InputError, QueueFull, RangeError, ResourceError, TamperDetected
 from shared.fixedpoint import plaintext_matches, quantise
 from shared.params import Parameters
 from shared.transport import Transport
+from shared.watchlist import Person
 
 log = logging.getLogger(__name__)
 CAMERA = "replay"
@@ -88,8 +89,9 @@ def load_arrays(faces: Path, entries: Path) -> tuple[NDArray[np.float64], NDArra
     loaded = []
     for name, path in (("faces", faces), ("watchlist", entries)):
         try:
-            found = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            # Mapped: numpy then compares the shape with the file's size before it takes memory.
+            found = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError, SyntaxError, OverflowError, TokenError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not a .npy array"
             raise InputError(f"{name} {path}: {reason or 'not readable'}") from None
         if not isinstance(found, np.ndarray) or found.dtype not in (np.float32, np.float64):

@@ -223,14 +223,6 @@ class Lanes:
             value = self._arm("aese", value, zero)
         return builder.extract_element(builder.bitcast(value, words), ir.Constant(I32, 0))
 
-    def aesenc(self, state: Any, key: Any) -> Any:
-        """A round of AES (x86 only): the key is added last."""
-        return self._x86("aesenc", state, key)
-
-    def aesenclast(self, state: Any, key: Any) -> Any:
-        """The last round of AES (x86 only)."""
-        return self._x86("aesenclast", state, key)
-
     def _x86(self, operation: str, state: Any, key: Any) -> Any:
         suffix = {1: "", 2: ".256", 4: ".512"}[self.blocks]
         kind = ir.FunctionType(self.type, [self.type, self.type])

@@ -54,13 +54,7 @@ def read_private(path: Path, what: str) -> bytes:
     except OSError as error:
         raise file_error(error, what, path) from None
     try:
-        found = os.fstat(handle).st_mode
-        if not stat.S_ISREG(found):
-            raise ConfigError(f"{what} {path}: not a regular file")
-        if stat.S_IMODE(found) & ~PRIVATE:
-            raise ConfigError(
-                f"{what} {path}: found permissions {stat.S_IMODE(found):04o}, expected 0600"
-            )
+        check_private(handle, what, path)
         with os.fdopen(handle, "rb", closefd=False) as file:
             content = file.read(SMALL_FILE_LIMIT + 1)
     except OSError as error:
@@ -70,6 +64,17 @@ def read_private(path: Path, what: str) -> bytes:
     if len(content) > SMALL_FILE_LIMIT:
         raise InputError(f"{what} {path}: found over {SMALL_FILE_LIMIT} bytes")
     return content
+
+
+def check_private(handle: int, what: str, path: Path) -> None:
+    """Raises ConfigError unless the open file is a regular one for its owner alone (0600)."""
+    found = os.fstat(handle).st_mode
+    if not stat.S_ISREG(found):
+        raise ConfigError(f"{what} {path}: not a regular file")
+    if stat.S_IMODE(found) & ~PRIVATE:
+        raise ConfigError(
+            f"{what} {path}: found permissions {stat.S_IMODE(found):04o}, expected 0600"
+        )
 
 
 def write_atomic(path: Path, content: bytes, what: str, *, mode: int, replace: bool) -> None:

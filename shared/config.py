@@ -17,6 +17,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
+from shared.atomicfile import SMALL_FILE_LIMIT
 from shared.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -39,22 +40,29 @@ def load(model: type[Model], path: Path) -> Model:
     defaults that are relative paths, are relative to the folder of the file.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(SMALL_FILE_LIMIT + 1)
     except OSError as error:
         raise ConfigError(f"configuration file {path}: {error.strerror}") from error
+    if len(content) > SMALL_FILE_LIMIT:
+        raise ConfigError(f"configuration file {path}: larger than {SMALL_FILE_LIMIT} bytes")
+    try:
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(f"configuration file {path}: not UTF-8 at byte {error.start}") from error
     try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        values = tomllib.loads(text)
+    except ValueError as error:  # of TOML, or of an integer with thousands of digits
         raise ConfigError(f"configuration file {path}: {error}") from error
-    for key, value in _numbers(content, ""):
+    except RecursionError:
+        raise ConfigError(f"configuration file {path}: brackets nested too deeply") from None
+    for key, value in _numbers(values, ""):
         if not math.isfinite(value):
             raise ConfigError(f"configuration file {path}: key {key}: found {value}, not finite")
     try:
         # By way of JSON: pydantic's strict rules for JSON allow a string for a path or an
         # enumeration, but no string for a number.
-        found = model.model_validate_json(orjson.dumps(content), strict=True)
+        found = model.model_validate_json(orjson.dumps(values), strict=True)
     except orjson.JSONEncodeError as error:  # TOML integers have no limit
         raise ConfigError(f"configuration file {path}: {error}") from error
     except ValidationError as error:

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from shared.errors import DiskFull, FormatError, Locked, ResourceError, TwokeyEr
 # The log is copied back by `checkpoint`, away from the hot path; this is only the fallback.
 _FALLBACK_CHECKPOINT_PAGES = 16_384
 _SHORT_LOG_BYTES = 8 << 20
+_UNSOUND = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, struct.error)
 
 
 class Database:
@@ -30,7 +32,8 @@ class Database:
 
     path: created with mode 0600 where missing. kind: what it is, for messages. application_id,
     version: written at creation, checked at opening. schema: statements that create it, each
-    ended by a semicolon.
+    ended by a semicolon. page_bytes: of a file that is created; every page that a transaction
+    touches is written as a whole.
     Raises Locked, FormatError, DiskFull, ResourceError.
     """
 
@@ -43,11 +46,13 @@ class Database:
         version: int,
         schema: str,
         secure_delete: bool = False,
+        page_bytes: int = 8192,
     ) -> None:
         self.path = path
         self.kind = kind
         self.lock = threading.RLock()
         self._durable: bool | None = None
+        self._page_bytes = page_bytes
         self._unusable = False
         self._checkpoint_lock = threading.Lock()
         self._lock_file = _take_lock(path, kind)
@@ -69,11 +74,7 @@ class Database:
     def transaction(self, *, durable: bool) -> Iterator[sqlite3.Connection]:
         """All or nothing. Raises DiskFull, ResourceError; then nothing was recorded."""
         with self.lock, self._typed_errors():
-            if self._unusable:
-                raise ResourceError(f"{self.kind} {self.path}: closed after a storage failure")
-            if self._durable is not durable:
-                self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
-                self._durable = durable
+            self._set_strength(durable=durable)
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -83,11 +84,28 @@ class Database:
                     self._connection.execute("ROLLBACK")
                 raise
 
+    def write(self, statement: str, values: tuple[object, ...]) -> int:
+        """A written transaction of one statement; the number of the row that it inserts, if any."""
+        with self.lock, self._typed_errors():
+            self._set_strength(durable=False)
+            return self._connection.execute(statement, values).lastrowid or 0
+
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """The connection, for queries."""
         with self.lock, self._typed_errors():
             yield self._connection
+
+    @contextmanager
+    def restoring(self) -> Iterator[sqlite3.Connection]:
+        """As `reading`, for content that is decoded. Raises FormatError where it is not sound."""
+        try:
+            with self.reading() as connection:
+                yield connection
+        except _UNSOUND as error:
+            raise FormatError(
+                f"{self.kind} {self.path}: its content is not sound ({type(error).__name__})"
+            ) from error
 
     def sync(self) -> None:
         """Makes all written transactions durable, without holding up writers.
@@ -142,7 +160,7 @@ class Database:
             self.path, isolation_level=None, check_same_thread=False, timeout=5
         )
         self._connections.append(connection)
-        connection.execute("PRAGMA page_size=8192")
+        connection.execute(f"PRAGMA page_size={self._page_bytes}")
         connection.execute("PRAGMA journal_mode=WAL").fetchall()
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute(f"PRAGMA wal_autocheckpoint={_FALLBACK_CHECKPOINT_PAGES}").fetchall()
@@ -166,12 +184,21 @@ class Database:
             connection.execute(f"PRAGMA application_id={application_id}")
             connection.execute(f"PRAGMA user_version={version}")
 
+    def _set_strength(self, *, durable: bool) -> None:
+        if self._unusable:
+            raise ResourceError(f"{self.kind} {self.path}: closed after a storage failure")
+        if self._durable is not durable:
+            self._connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            self._durable = durable
+
     @contextmanager
     def _typed_errors(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
             raise self._typed(error) from error
+        except UnicodeDecodeError as error:  # SQLite's own message, quoting a broken schema
+            raise FormatError(f"{self.kind} {self.path}: not a sound database file") from error
 
     def _typed(self, error: sqlite3.Error) -> TwokeyError:
         code = getattr(error, "sqlite_errorcode", 0)

@@ -19,9 +19,11 @@ from shared.codec import (
 )
 
 PIECE_BYTES: Final = 4 << 20
+NOTE_BYTES: Final = 1 << 16
 MESSAGE_LIMIT: Final = PIECE_BYTES + 4096
 
 Elements = Annotated[Buffer, Frame(16, PIECE_BYTES)]
+Note = Annotated[Buffer, Frame(1, NOTE_BYTES)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,15 @@ class SigmaOpen:
 
 
 @dataclass(frozen=True, slots=True)
+class Told:
+    """Public bytes in place of a round: what the program of the sender has to say to the other."""
+
+    session: Digest
+    round: U64
+    note: Note
+
+
+@dataclass(frozen=True, slots=True)
 class EngineRefused:
     """The sender has ended the session: the error's class name and one line of detail."""
 
@@ -93,7 +104,7 @@ class EngineRefused:
 
 
 EngineMessage = (
-    EngineHello | Shares | CheckCommit | CheckSeed | SigmaCommit | SigmaOpen | EngineRefused
+    EngineHello | Shares | CheckCommit | CheckSeed | SigmaCommit | SigmaOpen | EngineRefused | Told
 )
 
 ENGINE_CODEC = Codec(
@@ -105,5 +116,6 @@ ENGINE_CODEC = Codec(
         64: SigmaCommit,
         65: SigmaOpen,
         66: EngineRefused,
+        67: Told,
     }
 )

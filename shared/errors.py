@@ -58,6 +58,21 @@ class AuthenticationFailed(SecurityError):
     """A signature, key, tag or encrypted chunk does not verify."""
 
 
+class MaterialDamaged(SecurityError):
+    """A chunk of material can not be read; its slots must not be used.
+
+    set_id, first, length: these slots.
+    """
+
+    def __init__(
+        self, message: str = "", set_id: bytes = b"", first: int = 0, length: int = 0
+    ) -> None:
+        super().__init__(message)
+        self.set_id = set_id
+        self.first = first
+        self.length = length
+
+
 class TamperDetected(SecurityError):
     """A check of protocol section 3 failed: the peer deviated. No result is released.
 

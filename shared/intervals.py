@@ -120,7 +120,9 @@ class Intervals:
 
     def intersects(self, first: int, length: int) -> bool:
         """Whether any of the slots is in."""
-        stop = _stop(first, length)
+        stop = first + length
+        if first < 0 or length < 1 or stop > LIMIT:
+            raise _outside(first, length)
         stops = self._stops
         if not stops or first >= stops[-1]:  # most often: slots are used in order
             return False
@@ -128,7 +130,9 @@ class Intervals:
 
     def covers(self, first: int, length: int) -> bool:
         """Whether all of the slots are in."""
-        stop = _stop(first, length)
+        stop = first + length
+        if first < 0 or length < 1 or stop > LIMIT:
+            raise _outside(first, length)
         low = bisect_right(self._starts, first) - 1
         return low >= 0 and self._stops[low] >= stop
 
@@ -216,7 +220,9 @@ class Intervals:
 
 def _stop(first: int, length: int) -> int:
     if first < 0 or length < 1 or first + length > LIMIT:
-        raise RangeError(
-            f"slots: found first {first}, length {length}, expected 1 or more below 2^32"
-        )
+        raise _outside(first, length)
     return first + length
+
+
+def _outside(first: int, length: int) -> RangeError:
+    return RangeError(f"slots: found first {first}, length {length}, expected 1 or more below 2^32")

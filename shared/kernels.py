@@ -47,8 +47,6 @@ _SOURCES = (
     "engine_fss_kernels",
     "engine_fss_ir",
     "engine_ring",
-    "gcm",
-    "gcm_ir",
 )
 
 
@@ -154,7 +152,6 @@ def _is_arm64() -> bool:
     return _triple().startswith(("aarch64", "arm64"))
 
 
-@cache
 def features() -> dict[str, bool]:
     """CPU features that Numba compiles for; its own settings may hide some of the host's."""
     if config.CPU_NAME is not None or config.CPU_FEATURES is not None:
@@ -162,7 +159,7 @@ def features() -> dict[str, bool]:
         return {feature[1:]: True for feature in listed if feature.startswith("+")}
     found = dict(llvm.get_host_cpu_features())
     if not config.ENABLE_AVX:
-        found["avx512f"] = found["avx2"] = found["vpclmulqdq"] = False
+        found["avx512f"] = found["avx2"] = False
     return found
 
 
@@ -201,10 +198,24 @@ def _check(name: str, array: NDArray[Any], dtype: type[np.generic], shape: tuple
         )
 
 
-# -- memory access inside kernels ------------------------------------------------------
+# -- inside kernels ----------------------------------------------------------------------
 
 _I64 = ir.IntType(64)
 _I32 = ir.IntType(32)
+
+
+@intrinsic
+def opaque(typing_context: Any, value: Any) -> Any:
+    """The u64 itself, of which the optimiser knows nothing.
+
+    A mask made of a bit that was cut out with `opaque(1)` stays a mask: of a bit that it knows to
+    be 0 or 1 the optimiser makes a choice, and of a choice the code generator may make a jump.
+    """
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, args: Any) -> Any:
+        return builder.asm(ir.FunctionType(_I64, [_I64]), "", "=r,0", args, False)
+
+    return types.uint64(types.uint64), emit
 
 
 @intrinsic

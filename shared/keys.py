@@ -26,7 +26,8 @@ from shared.secret import Secret
 from shared.sets import check_name
 from shared.transport import CurvePair
 
-Role = Literal["dealer", "p0", "p1", "camera"]
+# An authority supplies watchlist entries that no party may see.
+Role = Literal["dealer", "p0", "p1", "camera", "authority"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 SIGNATURE_BYTES = 64
 FINGERPRINT_BYTES = 20

@@ -64,7 +64,7 @@ def match_inputs_each(
 ) -> MatchInputs:
     """`match_inputs` of slots that are each of a set of its own. slots: (F,) uint64."""
     faces = len(slots)
-    secrets = np.frombuffer(b"".join(key.reveal() for key in keys), dtype=np.uint8)
+    secrets = np.frombuffer(bytearray().join(key.reveal() for key in keys), dtype=np.uint8)
     publics = np.frombuffer(b"".join(public_keys), dtype=np.uint8)
     if not secrets.size == publics.size == 32 * faces:
         raise FormatError(f"slots of several sets: expected {faces} keys of 32 bytes")
@@ -84,6 +84,7 @@ def match_inputs_each(
         deltas,
         np.uint64(1 - party),
     )
+    secrets[:] = 0  # too long for the small memory that is soon used again
     return MatchInputs(made, roots, deltas[:, 0].copy())
 
 

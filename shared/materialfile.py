@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-from cryptography.exceptions import InvalidTag
 from numpy.typing import NDArray
 
 from shared.atomicfile import file_error
-from shared.errors import AuthenticationFailed, FormatError, HeaderMismatch, InputError
-from shared.gcm import aead
-from shared.hashing import encode
+from shared.chunkcipher import ChunkCipher, octets
+from shared.errors import AuthenticationFailed, HeaderMismatch, InputError
+from shared.headerfile import read_exactly
 from shared.keys import PublicIdentity
 from shared.materialheader import (
     KEY_BYTES,
@@ -32,20 +31,14 @@ from shared.windowkeys import TAG_BYTES, PrivateWindowKey
 
 __all__ = [
     "CameraSeeds",
-    "ChunkCipher",
     "ChunkKind",
     "Header",
     "MaterialFile",
     "PartySeeds",
     "SignedHeader",
-    "octets",
     "read_header",
     "thread_buffer",
 ]
-
-_U64_LENGTH = (8).to_bytes(4, "little")  # how `encode` begins an integer
-
-Content = bytes | bytearray | memoryview | NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,38 +67,6 @@ class CameraSeeds:
         self.ratchet1.destroy()
 
 
-class ChunkCipher:
-    """AES-256-GCM of one file's chunks, each bound to its header, kind and number."""
-
-    def __init__(self, content_key: bytes, signed: SignedHeader) -> None:
-        self._aead = aead(content_key)
-        self._bindings = {
-            kind: encode("material chunk", signed.digest(), int(kind)) for kind in ChunkKind
-        }
-
-    def encrypt(self, kind: ChunkKind, number: int, content: Content, out: memoryview) -> None:
-        """Ciphertext and tag into `out`, TAG_BYTES longer than the content."""
-        nonce, data = self._bound(kind, number)
-        self._aead.encrypt_into(nonce, octets(content), data, out)
-
-    def decrypt(
-        self, kind: ChunkKind, number: int, content: memoryview, out: memoryview, where: str
-    ) -> None:
-        """The plaintext into `out`, TAG_BYTES shorter. Raises AuthenticationFailed."""
-        nonce, data = self._bound(kind, number)
-        try:
-            self._aead.decrypt_into(nonce, content, data, out)
-        except InvalidTag:
-            raise AuthenticationFailed(
-                f"{where}: {kind.name.lower()} chunk {number} is not what the dealer wrote"
-            ) from None
-
-    def _bound(self, kind: ChunkKind, number: int) -> tuple[bytes, bytes]:
-        place = number.to_bytes(8, "little")
-        nonce = kind.to_bytes(4, "little") + place
-        return nonce, self._bindings[kind] + _U64_LENGTH + place
-
-
 class MaterialFile:
     """An open material file: seeds at once, any chunk by its number. Threads may share it."""
 
@@ -123,7 +84,7 @@ class MaterialFile:
         if self.header.recipient == "camera":
             self._seeds = CameraSeeds(Secret(keys[0]), Secret(keys[1]))
         else:
-            self._cipher = ChunkCipher(keys[0], signed)
+            self._cipher = signed.cipher(keys[0])
             self._seeds = PartySeeds(Secret(keys[1]), Secret(keys[2]))
 
     @classmethod
@@ -237,15 +198,10 @@ class MaterialFile:
         self.close()
 
     def _read(self, into: memoryview, offset: int, where: str) -> None:
-        done = 0
-        while done < len(into):
-            try:
-                size = os.preadv(self._handle, [into[done:]], offset + done)
-            except OSError as error:
-                raise file_error(error, "material file", self.path) from None
-            if size == 0:
-                raise FormatError(f"{where}: was cut off while it was open")
-            done += size
+        try:
+            read_exactly(self._handle, into, offset, where)
+        except OSError as error:
+            raise file_error(error, "material file", self.path) from None
 
 
 def _expect(
@@ -281,12 +237,6 @@ def _difference(header: Header, params: Parameters) -> str:
         for name in found
         if found[name] != expected[name]
     )
-
-
-def octets(content: Content) -> memoryview:
-    """A flat view of a contiguous buffer's bytes."""
-    view = content.data if isinstance(content, np.ndarray) else memoryview(content)
-    return view.cast("B")
 
 
 class _Local(threading.local):

@@ -6,26 +6,30 @@ Everything here is public: it can be read and checked without any private key.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, Final, Literal, TypeGuard
 
-import msgpack
-
 from shared.atomicfile import file_error
-from shared.codec import unpack_canonical
-from shared.errors import AuthenticationFailed, FormatError, InputError
+from shared.chunkcipher import ChunkCipher
+from shared.errors import FormatError, InputError
 from shared.hashing import digest, encode
+from shared.headerfile import (
+    HeaderFormat,
+    check_maker,
+    check_size,
+    count,
+    octets,
+    parameters,
+    text,
+    window,
+)
 from shared.keys import SIGNATURE_BYTES, PublicIdentity
 from shared.params import Parameters
 from shared.sets import SetName, check_name
 from shared.windowkeys import ENCAPSULATION_BYTES, TAG_BYTES, Window
 
-MAGIC: Final = b"twokey-m"
-FORMAT_VERSION: Final = 1
-PRELUDE_BYTES: Final = 16
-HEADER_LIMIT: Final = 1 << 16
 CHUNK_SLOTS_LIMIT: Final = 64
 CHUNK_BYTES_GOAL: Final = 512 << 10
 SLOTS_LIMIT: Final = (1 << 32) - 1
@@ -34,21 +38,27 @@ KEY_BYTES: Final = 32
 
 Recipient = Literal["p0", "p1", "camera"]
 RECIPIENTS: Final[tuple[Recipient, ...]] = ("p0", "p1", "camera")
-_NAMES: Final = (
-    "params",
-    "params_digest",
-    "mint_id",
-    "window",
-    "start_ms",
-    "end_ms",
-    "camera",
-    "recipient",
-    "window_key",
-    "slots",
-    "prepare_chunk_slots",
-    "match_chunk_slots",
-    "sealed",
-    "dealer",
+FORMAT: Final = HeaderFormat(
+    b"twokey-m",
+    1,
+    1 << 16,
+    "material file",
+    (
+        "params",
+        "params_digest",
+        "mint_id",
+        "window",
+        "start_ms",
+        "end_ms",
+        "camera",
+        "recipient",
+        "window_key",
+        "slots",
+        "prepare_chunk_slots",
+        "match_chunk_slots",
+        "sealed",
+        "dealer",
+    ),
 )
 # What HPKE carries, in keys of 32 bytes: content key, K_j and S_0^j; or both S_0 for a camera.
 _SEALED_KEYS: Final[dict[Recipient, int]] = {"p0": 3, "p1": 3, "camera": 2}
@@ -143,7 +153,7 @@ class Header:
 
     def encode(self) -> bytes:
         """Prelude and canonical msgpack: what the signature covers."""
-        values = (
+        return FORMAT.encode(
             self.params.to_map(),
             self.params_digest,
             self.mint_id,
@@ -159,13 +169,6 @@ class Header:
             self.sealed,
             self.dealer,
         )
-        body: bytes = msgpack.packb(dict(zip(_NAMES, values, strict=True)), use_bin_type=True)
-        return prelude(len(body)) + body
-
-
-def prelude(length: int) -> bytes:
-    """Magic, format version and the header's length: 16 bytes."""
-    return MAGIC + FORMAT_VERSION.to_bytes(4, "little") + length.to_bytes(4, "little")
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,17 +179,15 @@ class SignedHeader:
     content: bytes
     signature: bytes
 
-    def digest(self) -> bytes:
-        """32 bytes, bound into every chunk."""
-        return digest("material header", self.content)
+    def cipher(self, content_key: bytes) -> ChunkCipher:
+        """The cipher of the file's chunks, bound to this header."""
+        bound = digest("material header", self.content)
+        streams = {int(kind): kind.name.lower() for kind in ChunkKind}
+        return ChunkCipher(content_key, "material chunk", bound, streams)
 
     def verify(self, dealer: PublicIdentity, where: str) -> None:
         """Checks that this dealer signed it. Raises AuthenticationFailed."""
-        if self.header.dealer != dealer.digest():
-            raise AuthenticationFailed(
-                f"{where}: made by another dealer than the trusted {dealer.name} "
-                f"({dealer.fingerprint()})"
-            )
+        check_maker(self.header.dealer, dealer, where)
         dealer.verify(self.signature, where, "material file", self.content)
 
     @property
@@ -246,80 +247,40 @@ def read_header(path: Path) -> SignedHeader:
 
 def read_header_from(handle: int, where: str) -> SignedHeader:
     """As `read_header`, of an open file."""
-    size = os.fstat(handle).st_size
-    start = os.pread(handle, PRELUDE_BYTES, 0)
-    if len(start) != PRELUDE_BYTES or start[:8] != MAGIC:
-        raise FormatError(f"{where}: not a twokey material file")
-    version = int.from_bytes(start[8:12], "little")
-    if version != FORMAT_VERSION:
-        raise FormatError(f"{where}: found format version {version}, expected {FORMAT_VERSION}")
-    length = int.from_bytes(start[12:], "little")
-    if not 0 < length <= HEADER_LIMIT:
-        raise FormatError(f"{where}: header length {length}, expected 1 to {HEADER_LIMIT}")
-    rest = os.pread(handle, length + SIGNATURE_BYTES, PRELUDE_BYTES)
-    if len(rest) != length + SIGNATURE_BYTES:
-        raise FormatError(f"{where}: cut off in the header: found {size} bytes")
-    header = decode_header(rest[:length], where)
-    signed = SignedHeader(header, start + rest[:length], rest[length:])
-    if size != signed.file_bytes:
-        raise FormatError(f"{where}: found {size} bytes, expected {signed.file_bytes}")
+    found = FORMAT.read(handle, where)
+    signed = SignedHeader(_header(found.fields, where), found.content, found.signature)
+    check_size(handle, signed.file_bytes, where)
     return signed
 
 
 def decode_header(body: bytes, where: str) -> Header:
     """The header in its msgpack bytes. Raises FormatError."""
-    found = unpack_canonical(body, f"{where}: header")
-    if not isinstance(found, dict) or tuple(found) != _NAMES:
-        raise FormatError(f"{where}: header: expected exactly the fields {', '.join(_NAMES)}")
-    if list(found["params"] if isinstance(found["params"], dict) else ()) != [
-        field.name for field in fields(Parameters)
-    ]:
-        raise FormatError(f"{where}: header: params: not the known fields in their order")
+    return _header(FORMAT.decode(body, where), where)
+
+
+def _header(found: dict[str, Any], where: str) -> Header:
     try:
-        recipient = _text(found, "recipient")
+        recipient = text(found, "recipient")
         if not is_recipient(recipient):
             raise FormatError(f"recipient {recipient!r:.40}, expected {', '.join(RECIPIENTS)}")
         return Header(
-            params=Parameters.from_map(found["params"]),
-            params_digest=_octets(found, "params_digest"),
-            mint_id=_octets(found, "mint_id"),
-            window=Window(
-                _text(found, "window"), _count(found, "start_ms"), _count(found, "end_ms")
-            ),
-            camera=check_name("camera", _text(found, "camera")),
+            params=parameters(found, "params"),
+            params_digest=octets(found, "params_digest"),
+            mint_id=octets(found, "mint_id"),
+            window=window(found),
+            camera=check_name("camera", text(found, "camera")),
             recipient=recipient,
-            window_key=_octets(found, "window_key"),
-            slots=_count(found, "slots"),
-            prepare_chunk_slots=_count(found, "prepare_chunk_slots"),
-            match_chunk_slots=_count(found, "match_chunk_slots"),
-            sealed=_octets(found, "sealed"),
-            dealer=_octets(found, "dealer"),
+            window_key=octets(found, "window_key"),
+            slots=count(found, "slots"),
+            prepare_chunk_slots=count(found, "prepare_chunk_slots"),
+            match_chunk_slots=count(found, "match_chunk_slots"),
+            sealed=octets(found, "sealed"),
+            dealer=octets(found, "dealer"),
         )
     except InputError as error:
         raise FormatError(f"{where}: {error}") from None
 
 
-def is_recipient(text: str) -> TypeGuard[Recipient]:
-    """Whether the text names a recipient's role."""
-    return text in RECIPIENTS
-
-
-def _octets(found: dict[str, Any], name: str) -> bytes:
-    value = found[name]
-    if type(value) is not bytes:
-        raise FormatError(f"{name}: expected bytes")
-    return value
-
-
-def _text(found: dict[str, Any], name: str) -> str:
-    value = found[name]
-    if type(value) is not str:
-        raise FormatError(f"{name}: expected text")
-    return value
-
-
-def _count(found: dict[str, Any], name: str) -> int:
-    value = found[name]
-    if type(value) is not int or value < 0:
-        raise FormatError(f"{name}: expected an unsigned integer")
-    return value
+def is_recipient(name: str) -> TypeGuard[Recipient]:
+    """Whether this is the name of a recipient's role."""
+    return name in RECIPIENTS

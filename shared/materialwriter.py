@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
 import threading
 from pathlib import Path
 from typing import Self
 
-from shared.atomicfile import file_error
+from shared.chunkcipher import Content, octets
 from shared.errors import InputError
 from shared.keys import Identity
 from shared.materialfile import (
     CameraSeeds,
-    ChunkCipher,
-    Content,
     PartySeeds,
-    octets,
     thread_buffer,
 )
 from shared.materialheader import (
@@ -30,10 +24,12 @@ from shared.materialheader import (
     seal_info,
 )
 from shared.params import Parameters
+from shared.reservedfile import ReservedFile
 from shared.sets import SetName
 from shared.windowkeys import TAG_BYTES, WindowKey
 
-TEMPORARY_SUFFIX = ".part"
+# Gigabytes left to the kernel's own time would hold up the small writes of others on this disk.
+_SYNC_BYTES = 32 << 20
 
 
 def seal_header(
@@ -91,25 +87,14 @@ class MaterialWriter:
     """
 
     def __init__(self, path: Path, signed: SignedHeader, content_key: bytes) -> None:
-        self.path = path
         self.signed = signed
-        self._temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{TEMPORARY_SUFFIX}")
-        self._cipher = ChunkCipher(content_key, signed)
+        self._cipher = signed.cipher(content_key)
         self._lock = threading.Lock()
+        self._unsynced = 0
         self._written = {kind: bytearray(signed.header.chunks(kind)) for kind in ChunkKind}
+        self.file = ReservedFile(path, signed.file_bytes, "material file")
         try:
-            self._handle = os.open(
-                self._temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644
-            )
-        except OSError as error:
-            raise file_error(error, "material file", path) from None
-        try:
-            # A full disk is found now and not after an hour.
-            os.posix_fallocate(self._handle, 0, signed.file_bytes)
-            self._write(memoryview(signed.content + signed.signature), 0)
-        except OSError as error:
-            self.abandon()
-            raise file_error(error, "material file", path) from None
+            self.file.write(memoryview(signed.content + signed.signature), 0)
         except BaseException:
             self.abandon()
             raise
@@ -125,9 +110,15 @@ class MaterialWriter:
             if self._written[kind][number]:
                 raise InputError(f"{kind.name.lower()} chunk {number} is written already")
             self._written[kind][number] = 1
+            self._unsynced += length
+            due = self._unsynced >= _SYNC_BYTES
+            if due:
+                self._unsynced = 0
         out = thread_buffer(length)
         self._cipher.encrypt(kind, number, content, out)
-        self._write(out, offset)
+        self.file.write(out, offset)
+        if due:
+            self.file.flush()
 
     def finish(self) -> None:
         """Makes the whole file durable under its temporary name. Raises InputError for a gap."""
@@ -135,40 +126,18 @@ class MaterialWriter:
             missing = written.find(0)
             if missing >= 0:
                 raise InputError(f"{kind.name.lower()} chunk {missing} was never written")
-        try:
-            os.fsync(self._handle)
-            os.close(self._handle)
-            self._handle = -1
-        except OSError as error:
-            raise file_error(error, "material file", self.path) from None
+        self.file.finish()
 
     def commit(self) -> None:
         """Moves the finished file into its place; the caller syncs the folder."""
-        if self._handle >= 0:
-            raise InputError(f"material file {self.path}: not finished")
-        try:
-            self._temporary.rename(self.path)
-        except OSError as error:
-            raise file_error(error, "material file", self.path) from None
+        self.file.commit()
 
     def abandon(self) -> None:
         """Closes and removes the temporary file, if it is still there."""
-        if self._handle >= 0:
-            os.close(self._handle)
-            self._handle = -1
-        with contextlib.suppress(OSError):
-            self._temporary.unlink()
+        self.file.abandon()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.abandon()
-
-    def _write(self, content: memoryview, offset: int) -> None:
-        done = 0
-        while done < len(content):
-            try:
-                done += os.pwrite(self._handle, content[done:], offset + done)
-            except OSError as error:
-                raise file_error(error, "material file", self.path) from None

@@ -56,6 +56,9 @@ def pack_runs(runs: Iterable[Run]) -> bytes:
 
 def unpack_runs(data: Buffer) -> tuple[Run, ...]:
     """The inverse of `pack_runs`; refuses empty and overflowing runs with FormatError."""
+    size = data.nbytes if isinstance(data, memoryview) else len(data)
+    if size % _RUN.size:
+        raise FormatError(f"runs: found {size} bytes, expected a multiple of {_RUN.size}")
     runs = tuple(Run(*record) for record in _RUN.iter_unpack(data))
     for run in runs:
         if run.length == 0 or run.stop > 1 << 32:

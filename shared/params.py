@@ -12,6 +12,7 @@ from shared.hashing import digest
 
 PROTOCOL_VERSION = 1
 LEAF_BITS = 2  # the last two levels of a DCF are one block of four payloads
+_FRACTION_BITS = (1, 15)
 TILE = 16  # places are stored and evaluated side by side in tiles of this many
 
 
@@ -42,7 +43,7 @@ class Parameters:
         if type(self.model) is not str:
             raise RangeError("parameter model: not a string")
         _in_range("dim", self.dim, 1, 4096)
-        _in_range("fraction_bits", self.fraction_bits, 1, 15)
+        _in_range("fraction_bits", self.fraction_bits, *_FRACTION_BITS)
         _in_range("headroom_bits", self.headroom_bits, 1, 30)
         _in_range("2 fraction_bits + headroom_bits", self.n, 7, 32)
         _in_range("places", self.places, 1, 1 << 20)
@@ -133,6 +134,7 @@ def for_bounds(
     ):
         if not math.isfinite(value):
             raise RangeError(f"{name}: {value} is not finite")
+    _in_range("fraction_bits", fraction_bits, *_FRACTION_BITS)  # before anything is scaled by it
     scale = 1 << fraction_bits
     return Parameters(
         dim=dim,

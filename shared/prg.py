@@ -218,3 +218,4 @@ def expand_blocks(
         else:
             _count(1, expanded, slot, start, low_step, high_step, length, place)
         face += run
+    keys[:] = np.uint32(0)  # an expanded key begins with the key

@@ -21,8 +21,8 @@ def identity_file_name(role: Role, name: str) -> str:
 class TrustedIdentities:
     """What is in the folder, read once and verified.
 
-    There is at most one dealer, one p0 and one p1, and one camera of a name. Raises ConfigError,
-    FormatError, AuthenticationFailed for a file that does not belong there.
+    There is at most one dealer, one p0 and one p1, and one camera and one authority of a name.
+    Raises ConfigError, FormatError, AuthenticationFailed for a file that does not belong there.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -47,9 +47,13 @@ class TrustedIdentities:
 
     def camera(self, name: str) -> PublicIdentity:
         """A camera's identity. Raises ConfigError when it is not trusted."""
-        found = self._known.get(("camera", name))
+        return self.named("camera", name)
+
+    def named(self, role: Role, name: str) -> PublicIdentity:
+        """The identity of this role and name. Raises ConfigError when it is not trusted."""
+        found = self._known.get((role, name))
         if found is None:
-            raise ConfigError(f"camera {name} is not trusted in {self.folder}")
+            raise ConfigError(f"{role} {name} is not trusted in {self.folder}")
         return found
 
     def cameras(self) -> list[PublicIdentity]:

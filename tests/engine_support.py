@@ -36,6 +36,9 @@ class QueueLink:
     sent: list[EngineMessage] = field(default_factory=list)
     deadline: float = 20.0
 
+    def meet(self) -> None:
+        """Nobody has to be waited for."""
+
     def send(self, message: EngineMessage) -> None:
         found: EngineMessage | None = message
         if self.change is not None:

@@ -17,7 +17,6 @@ from dealer.mint import MintScratch, SetSeeds, mint_slots
 from party.chunks import ChunkBuffers
 from party.material import PartySet
 from party.places import PlaceTable
-from party.watchlist import Person, Watchlist
 from shared.keys import Role, create_identity
 from shared.materialfile import MaterialFile, PartySeeds
 from shared.materialheader import ChunkKind
@@ -25,6 +24,7 @@ from shared.materialwriter import MaterialWriter, seal_header
 from shared.params import Parameters
 from shared.secret import Secret
 from shared.sets import SetName
+from shared.watchlist import Person, Watchlist
 from shared.windowkeys import (
     Window,
     load_private_window_key,

@@ -22,6 +22,7 @@ from shared.engine_messages import (
     Shares,
     SigmaCommit,
     SigmaOpen,
+    Told,
 )
 from shared.errors import HeaderMismatch, ProtocolViolation
 from shared.hashing import digest
@@ -46,7 +47,7 @@ class Exchange:
         self.party = material.party
         self._link = link
         self._random = random
-        self._session = self._begin(material, state)
+        self.session = self._begin(material, state)
 
     def swap(self, number: int, layout: bytes, sent: U64, count: int) -> U64:
         """Sends elements and receives so many, by pieces of which two are under way at most.
@@ -62,7 +63,7 @@ class Exchange:
             if piece < out:
                 content = sent[piece * step : (piece + 1) * step]
                 octets = content.data.cast("B") if content.size else b""
-                self._link.send(Shares(self._session, number, layout, piece, octets))
+                self._link.send(Shares(self.session, number, layout, piece, octets))
 
         parts: list[U64] = []
         send(0)
@@ -71,7 +72,7 @@ class Exchange:
             if piece >= into:
                 continue
             found = self._receive(Shares)
-            if (found.session, found.round, found.piece) != (self._session, number, piece):
+            if (found.session, found.round, found.piece) != (self.session, number, piece):
                 raise ProtocolViolation(
                     f"engine round {number}: found piece {found.piece} of round {found.round}, "
                     f"expected piece {piece}"
@@ -90,12 +91,22 @@ class Exchange:
             parts.append(content)
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
+    def tell(self, number: int, note: bytes) -> bytes:
+        """Public bytes to the peer, in place of a round; the peer's. Raises FormatError."""
+        self._link.send(Told(self.session, number, note))
+        found = self._receive(Told)
+        if (found.session, found.round) != (self.session, number):
+            raise ProtocolViolation(
+                f"engine round {number}: found a note of round {found.round} or another session"
+            )
+        return bytes(found.note)
+
     def check(self, number: int, log: OpeningLog, alpha: U64) -> None:
         """Checks all openings of the log; nothing is changed. Raises TamperDetected.
 
         number: of the check. alpha: (2,) uint64, this party's share.
         """
-        name = CheckName(self._session, number, log.count)
+        name = CheckName(self.session, number, log.count)
         me, peer = self.party, 1 - self.party
         seed, seed_nonce, sigma_nonce = self._random(32), self._random(16), self._random(16)
         self._link.send(
@@ -137,6 +148,7 @@ class Exchange:
         header = material.file.header
         mine = EngineHello(self.party, material.set_digest, header.plan.digest(), self._random(16))
         if self.party == 0:
+            self._link.meet()  # a peer that is not there yet shall cost nothing
             mark_begun(state, header)
             self._link.send(mine)
             theirs = self._hello(mine)

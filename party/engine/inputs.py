@@ -51,11 +51,14 @@ def input_of(
     return Operation(Cost(1, 16 * count, {kind: count}), steps)
 
 
-def input_of_client(number: int, shape: tuple[int, ...], masked: U64) -> Operation[SharedArray]:
+def input_of_client(
+    number: int, shape: tuple[int, ...], masked: U64, first: int | None = None
+) -> Operation[SharedArray]:
     """An outside client's numbers, from the e = x - r mod 2^128 that it sent to both parties.
 
-    number: of the client. masked: (count, 2) uint64, in the order of its masks. One round without
-    elements, in which the parties compare what they got; one CLIENT each. Raises InputError.
+    number: of the client. masked: (count, 2) uint64, in the order of its masks. first: the mask of
+    the first one; without it, the next. One round without elements, in which the parties compare
+    what they got; one CLIENT each. Raises InputError.
     """
     count = int(np.prod(shape, dtype=np.int64))
     if masked.shape != (count, 2) or masked.dtype != np.uint64:
@@ -64,9 +67,10 @@ def input_of_client(number: int, shape: tuple[int, ...], masked: U64) -> Operati
     elements = np.ascontiguousarray(masked)
 
     def steps(context: Context) -> Steps[SharedArray]:
-        mask = context.take(kind, count).element(0)
-        yield (Agreement(digest("engine client", number, elements.tobytes())),)
-        return _unmasked(mask, elements, shape)
+        items = context.take(kind, count, first)
+        seen = digest("engine client", number, items.first, elements.tobytes())
+        yield (Agreement(seen),)
+        return _unmasked(items.element(0), elements, shape)
 
     return Operation(Cost(1, 0, {kind: count}), steps)
 

@@ -23,6 +23,9 @@ DEADLINE_SECONDS = 60.0
 class Link(Protocol):
     """What a session needs of its channel."""
 
+    def meet(self) -> None:
+        """Waits, at the end that connects, until the other one is there. Raises PeerVanished."""
+
     def send(self, message: EngineMessage) -> None:
         """Sends a message. Raises PeerVanished when it cannot be sent in time."""
 
@@ -48,6 +51,11 @@ class SocketLink:
         self.bytes_sent = 0
         self.bytes_received = 0
 
+    def meet(self) -> None:
+        """As `Link.meet`: nothing has been sent when it fails."""
+        if isinstance(self._end, Connection) and not self._end.reachable(self._deadline):
+            raise PeerVanished(f"engine peer: not reached in {self._deadline:.0f} s")
+
     def send(self, message: EngineMessage) -> None:
         """As `Link.send`."""
         if self._peer is None and not isinstance(self._end, Connection):
@@ -70,7 +78,7 @@ class SocketLink:
             left = limit - time.monotonic()
             if left <= 0:
                 raise PeerVanished(f"engine peer: no message in {self._deadline:.0f} s")
-            self._poller.wait(max(1, int(1000 * left)))
+            self._poller.ready(max(1, int(1000 * left)))
         self.bytes_received += sum(map(_size, frames))
         message: EngineMessage = ENGINE_CODEC.decode(frames)
         if isinstance(message, EngineRefused):
@@ -122,7 +130,12 @@ def connect(
     with ExitStack() as cleanup:
         transport = cleanup.enter_context(Transport(own))
         end = transport.connect(
-            endpoint, peer, identity=b"p0", queue=_QUEUE, max_message=MESSAGE_LIMIT
+            endpoint,
+            peer,
+            identity=b"p0",
+            queue=_QUEUE,
+            max_message=MESSAGE_LIMIT,
+            ahead=False,
         )
         cleanup.pop_all()
     return SocketLink(transport, end, peer, deadline)

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from party.engine.arrays import U64, SharedArray, same_session, to_ring
 from party.engine.compare_dcf import is_negative
 from party.engine.multiply import square
-from party.engine.operation import Context, Cost, Opening, Operation, Steps, beside
+from party.engine.operation import Agreement, Context, Cost, Opening, Operation, Steps, beside
 from shared import engine_ring
 from shared.engine_plan import SIGN, SQUARE, fixed, left_of
-from shared.errors import InputError
+from shared.errors import InputError, RangeError
+from shared.hashing import digest
 
 I64 = NDArray[np.int64]
 
@@ -28,12 +29,17 @@ def match_naively(x: SharedArray, entries: I64, threshold: int) -> Operation[Sha
     """
     if len(x.shape) != 2 or entries.ndim != 2 or x.shape[1] != entries.shape[1]:
         raise InputError(f"matching: found shapes {x.shape} and {entries.shape}")
+    _check_threshold(threshold)
     faces, dim = x.shape
     count = faces * len(entries)
 
+    def agree() -> Steps[None]:
+        listed = np.ascontiguousarray(entries, dtype=np.int64).tobytes()
+        yield (Agreement(digest("naive matching", threshold, listed)),)
+
     def steps(context: Context) -> Steps[SharedArray]:
         apart = x.reshape(faces, 1, dim) - entries
-        squares = yield from square(apart).start(context)
+        squares, _ = yield from beside([square(apart).start(context), agree()])
         return (yield from is_negative(squares.sum(2) - threshold).start(context))
 
     cost = Cost(2, 32 * count * (dim + 1), {SQUARE: count * dim, SIGN: count})
@@ -62,6 +68,7 @@ def prepare_private(entries: SharedArray, threshold: int) -> Operation[PrivateWa
     """
     if len(entries.shape) != 2:
         raise InputError(f"watchlist: found shape {entries.shape}, expected (N, d)")
+    _check_threshold(threshold)
     rows, dim = entries.shape
     kind = left_of(fixed(rows, dim))
 
@@ -69,7 +76,8 @@ def prepare_private(entries: SharedArray, threshold: int) -> Operation[PrivateWa
         left = context.take(kind, 1).block(0, rows, dim).reshape(rows, dim)
 
         def open_difference() -> Steps[U64]:
-            (opened,) = yield (Opening(*(entries - left).flat()),)
+            agreed = Agreement(digest("private watchlist", threshold))
+            opened, _ = yield (Opening(*(entries - left).flat()), agreed)
             return opened
 
         both = [open_difference(), square(entries).start(context)]
@@ -119,3 +127,8 @@ def match_privately(
 
     cost = Cost(2, 32 * faces * (dim + rows), {kind: faces, SIGN: faces * rows})
     return Operation(cost, steps)
+
+
+def _check_threshold(threshold: int) -> None:
+    if not 0 <= threshold < 1 << 63:
+        raise RangeError(f"threshold: found {threshold}, expected 0 to 2^63 - 1")

@@ -14,7 +14,8 @@ from shared.engine_expand import alpha_share, elements, own_values, tile_keys
 from shared.engine_file import EngineFile
 from shared.engine_fss import KEY_TILE
 from shared.engine_plan import MAC, ROOT, Kind, Stream
-from shared.errors import InputError, MaterialExhausted
+from shared.errors import InputError, MaterialExhausted, SlotReused
+from shared.intervals import Intervals
 
 U8 = NDArray[np.uint8]
 U64 = NDArray[np.uint64]
@@ -66,13 +67,14 @@ class Material:
         self.party = party
         self.set_digest = file.header.set_digest()
         self.key = MacKey(party, alpha_share(file.key).copy())
-        self._taken: dict[Kind, int] = {kind: 0 for kind, _ in self.plan.counts}
+        self._taken = {kind: Intervals() for kind, _ in self.plan.counts}
         self._streams = {(s.kind, s.keys): s for s in file.header.streams()}
         self._chunks: dict[int, tuple[int, U8]] = {}
 
     def remaining(self, kind: Kind) -> int:
         """Items of this kind that are left."""
-        return self.plan.count(kind) - self._taken.get(kind, 0)
+        taken = self._taken.get(kind)
+        return 0 if taken is None else self.plan.count(kind) - taken.total
 
     def require(self, wanted: Mapping[Kind, int]) -> None:
         """Raises MaterialExhausted unless so many items of each kind are left."""
@@ -83,23 +85,33 @@ class Material:
                     f"expected {count}"
                 )
 
-    def used(self) -> dict[Kind, int]:
-        """Items taken so far."""
-        return {kind: count for kind, count in self._taken.items() if count}
-
-    def take(self, kind: Kind, count: int) -> Items:
-        """The next items. Raises MaterialExhausted."""
+    def take(self, kind: Kind, count: int, at: int | None = None) -> Items:
+        """The next items, or those from `at` on. Raises MaterialExhausted, SlotReused."""
         self.require({kind: count})
-        first = self._taken[kind]
-        self._taken[kind] = first + count
+        taken = self._taken.get(kind, Intervals())
+        first = taken.stop if at is None else at
+        if first + count > self.plan.count(kind):
+            raise MaterialExhausted(
+                f"engine material: found {self.plan.count(kind)} items of {kind}, "
+                f"expected {first + count}"
+            )
+        if not count:
+            nothing = np.empty(kind.shape(0, kind.elements), dtype=np.uint64)
+            own = [nothing] if kind.wide else [*nothing]
+            return Items(kind, first, 0, own, own, self)
+        if taken.intersects(first, count):
+            raise SlotReused(f"engine material: items of {kind} from {first} on are used")
+        taken.add(first, count)
         values, macs = self._elements(kind, first, count)
         return Items(kind, first, count, values, macs, self)
 
     def evaluate(self, items: Items, points: Sequence[U64]) -> tuple[SharedArray, ...]:
         """As `Items.evaluate`."""
         kind = items.kind
-        stream = self._streams[kind, True]
         out = [np.empty((2, items.count, 2), dtype=np.uint64) for _ in kind.keys]
+        if not items.count:
+            return tuple(SharedArray(self.key, value, mac) for value, mac in out)
+        stream = self._streams[kind, True]
         roots = [
             elements(self.plan, self.file.key, kind, ROOT + number, items.first, items.count, 1)[0]
             for number in range(len(kind.keys))
@@ -131,7 +143,7 @@ class Material:
 
     def close(self) -> None:
         """Destroys the keys; nothing more can be taken."""
-        self._taken = dict(self.plan.counts)
+        self._taken.clear()
         self._chunks.clear()
         self.key.destroy()
         self.file.close()

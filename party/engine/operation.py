@@ -86,8 +86,8 @@ class Context(Protocol):
     def key(self) -> MacKey:
         """This party's share of the MAC key."""
 
-    def take(self, kind: Kind, count: int) -> Items:
-        """The next items of a kind, once and for all."""
+    def take(self, kind: Kind, count: int, at: int | None = None) -> Items:
+        """The next items of a kind, or a client's `at` this place, once and for all."""
 
 
 @dataclass(frozen=True, slots=True)

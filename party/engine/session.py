@@ -26,9 +26,9 @@ from party.engine.link import Link
 from party.engine.material import Items, Material
 from party.engine.operation import Cost, Opening, Operation, Request, Sending, beside
 from shared import ring
-from shared.engine_messages import EngineRefused
+from shared.engine_messages import NOTE_BYTES, EngineRefused
 from shared.engine_plan import MASK, Kind
-from shared.errors import InputError, ProtocolViolation, TwokeyError
+from shared.errors import FormatError, InputError, ProtocolViolation, TwokeyError
 from shared.hashing import Field, digest
 
 U64 = NDArray[np.uint64]
@@ -92,9 +92,17 @@ class EngineSession:
         """This party's share of the MAC key."""
         return self._material.key
 
-    def take(self, kind: Kind, count: int) -> Items:
-        """The next items of a kind, once and for all. Raises MaterialExhausted."""
-        items = self._material.take(kind, count)
+    @property
+    def id(self) -> bytes:
+        """32 bytes that name the session, the same at both parties and public."""
+        return self._exchange.session
+
+    def take(self, kind: Kind, count: int, at: int | None = None) -> Items:
+        """The next items of a kind, or a client's `at` this place, once and for all.
+
+        Raises MaterialExhausted, SlotReused.
+        """
+        items = self._material.take(kind, count, at)
         self.counters.material[kind] = self.counters.material.get(kind, 0) + count
         return items
 
@@ -136,6 +144,23 @@ class EngineSession:
         except BaseException as error:
             self._end(error)
             raise
+
+    def tell(self, note: bytes) -> bytes:
+        """Exchanges public bytes with the peer's program, up to 64 KiB; a round of its own.
+
+        Nobody checks what the peer says of itself. Raises FormatError before anything is sent
+        when the note is too long.
+        """
+        self._usable()
+        if len(note) > NOTE_BYTES:
+            raise FormatError(f"note: found {len(note)} bytes, expected up to {NOTE_BYTES}")
+        try:
+            found = self._exchange.tell(self.counters.rounds, note)
+        except BaseException as error:
+            self._end(error)
+            raise
+        self.counters.rounds += 1
+        return found
 
     # -- outputs ---------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from party.events import EventStore
 from party.journal import Count, SlotState
 from party.matching import P0Confirming, P1Revealed, Verified
 from party.material import PartySet
-from party.places import Entry, PlaceTable
+from party.places import PlaceTable
 from party.prepare import OpeningShares, P0Committed, P1Judged, Passed
 from shared.errors import WindowClosed
 from shared.messages import (
@@ -35,6 +35,7 @@ from shared.messages import (
     Run,
     pack_runs,
 )
+from shared.watchlist import Entry
 from tests.adversary.attacks import attack
 from tests.adversary.meeting import EVERYBODY, outcome
 from tests.support.minted import minted, parameters

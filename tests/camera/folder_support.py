@@ -237,7 +237,6 @@ def sham_parties(
                 domain="cameras",
                 queue=1000,
                 max_message=1 << 20,
-                handover=True,
             )
             made.append(ShamParty(party, listener, answer))
         yield made[0], made[1]

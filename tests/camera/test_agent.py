@@ -368,7 +368,6 @@ def test_a_party_that_comes_back_gets_what_it_missed(make: Maker) -> None:
         domain="cameras",
         queue=1000,
         max_message=1 << 20,
-        handover=True,
     )
     back = ShamParty(1, listener, helpful)
     scene.parties = (scene.parties[0], back)

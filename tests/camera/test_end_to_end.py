@@ -18,10 +18,10 @@ from camera.config import CameraConfig
 from camera.journal import CameraJournal
 from party.events import EventStore, FaceEvent, Status
 from party.node import EVENTS_FILE, LINES_FILE
-from party.watchlist import Person
 from perf.deployment import PARTIES, Deployment, Running, deploy
 from shared import config
 from shared.fixedpoint import plaintext_matches
+from shared.watchlist import Person
 from tests.camera.folder_support import (
     CAMERA,
     MODEL,

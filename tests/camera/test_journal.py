@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from camera.journal import CameraJournal, RatchetState
 from camera.ratchetfile import RatchetFile
 from shared.errors import (
+    ConfigError,
     DiskFull,
     FormatError,
     InputError,
@@ -211,6 +214,43 @@ def test_states_are_not_shown() -> None:
 # -- the ratchet file ---------------------------------------------------------------------
 
 
+def private(path: Path, content: bytes) -> Path:
+    """A file for its owner alone."""
+    path.touch(mode=0o600)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o610])
+def test_a_ratchet_file_that_others_may_touch_is_refused_and_left_as_it_is(
+    tmp_path: Path, mode: int
+) -> None:
+    path = tmp_path / "a"
+    RatchetFile.create(path, state(1)).close()
+    before = path.read_bytes()
+    path.chmod(mode)
+    with pytest.raises(ConfigError, match=f"permissions {mode:04o}, expected 0600"):
+        RatchetFile.open(path)
+    assert path.read_bytes() == before
+
+
+def test_a_link_in_place_of_a_ratchet_file_is_not_followed(tmp_path: Path) -> None:
+    RatchetFile.create(tmp_path / "a", state(1)).close()
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(ResourceError):
+        RatchetFile.open(tmp_path / "b")
+    with pytest.raises(ResourceError):
+        RatchetFile.create(tmp_path / "b", state(2))
+    assert state(1).state in (tmp_path / "a").read_bytes()
+
+
+def test_a_new_state_is_never_written_where_others_may_read(tmp_path: Path) -> None:
+    (tmp_path / "a").touch(mode=0o666)
+    (tmp_path / "a").chmod(0o666)
+    RatchetFile.create(tmp_path / "a", state(1)).close()
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
+
+
 def test_the_later_side_of_an_interrupted_advance_is_taken_and_the_other_erased(
     tmp_path: Path,
 ) -> None:
@@ -218,7 +258,7 @@ def test_the_later_side_of_an_interrupted_advance_is_taken_and_the_other_erased(
     RatchetFile.create(tmp_path / "b", state(2)).close()
     one, two = ((tmp_path / name).read_bytes()[:4096] for name in "ab")
     for sides in (one + two, two + one):
-        (tmp_path / "c").write_bytes(sides)
+        private(tmp_path / "c", sides)
         file = RatchetFile.open(tmp_path / "c")
         assert file.current == state(2)
         file.close()
@@ -229,7 +269,7 @@ def test_a_half_written_side_leaves_the_former_state(tmp_path: Path) -> None:
     RatchetFile.create(tmp_path / "a", state(1)).close()
     RatchetFile.create(tmp_path / "b", state(2)).close()
     one, two = ((tmp_path / name).read_bytes()[:4096] for name in "ab")
-    (tmp_path / "c").write_bytes(one + two[:40] + bytes(4056))
+    private(tmp_path / "c", one + two[:40] + bytes(4056))
     file = RatchetFile.open(tmp_path / "c")
     assert file.current == state(1)
     file.advance(state(2))
@@ -240,14 +280,34 @@ def test_a_half_written_side_leaves_the_former_state(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", bytes(8192), b"x" * 8192])
 def test_a_file_without_a_sound_state_is_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "a").write_bytes(content)
     with pytest.raises(FormatError, match="found no sound state"):
-        RatchetFile.open(tmp_path / "a")
+        RatchetFile.open(private(tmp_path / "a", content))
 
 
 def test_a_missing_file_is_typed(tmp_path: Path) -> None:
     with pytest.raises(ResourceError, match="No such file"):
         RatchetFile.open(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE messages SET set_id=x'00'",
+        "UPDATE messages SET frames=x'02000000'",
+        "UPDATE messages SET frames=7",
+        "UPDATE messages SET waiting1='all'",
+        "UPDATE sets SET camera='back'",
+        "UPDATE sets SET set_id='front'",
+    ],
+)
+def test_what_no_camera_stored_is_refused(tmp_path: Path, statement: str) -> None:
+    with open_journal(tmp_path) as journal:
+        journal.adopt_set(NAME, 1000, state(0))
+        journal.append(ID, 0, 3, FRAMES)
+    with closing(sqlite3.connect(tmp_path / "journal", isolation_level=None)) as connection:
+        connection.execute(statement)
+    with pytest.raises(FormatError), open_journal(tmp_path) as journal:
+        list(journal.pending())
 
 
 # -- crashes and full disks ---------------------------------------------------------------

@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,8 @@ from shared.errors import (
 )
 from shared.keys import create_identity
 from shared.messages import CameraMessage, Faces
+from shared.params import Parameters
+from shared.windowkeys import Window
 from tests.camera.folder_support import (
     PARAMS,
     STATES,
@@ -226,10 +229,90 @@ def test_the_end_of_the_window_ends_the_run_after_the_last_outcome(tmp_path: Pat
         serving(*parties),
         CameraRunner(folder.path, folder.settings) as runner,
     ):
-        with pytest.raises(ResourceError, match=r"^now \(.*\) has ended, \d+ faces were sent"):
+        with pytest.raises(ResourceError, match=r"^now \(.*\) has ended, \d+ faces were sent; no"):
             runner.run(source())
         outcomes = runner.outcomes()
     assert outcomes["p0_verified"] == outcomes["p1_verified"] == len(slots(parties[0])) > 0
+
+
+def filmed(moments: range, pause: float = 0.05) -> Iterator[Captured]:
+    """A frame with one face each, while time passes."""
+    for moment in moments:
+        time.sleep(pause)
+        yield from captured(moment)
+
+
+def hand_out_two(folder: Folder, seconds: float, params: Parameters = PARAMS) -> None:
+    """Material of a window that ends after so many seconds, and of the one that follows it."""
+    first = window_now("first", end=seconds)
+    folder.hand_out(first)
+    folder.hand_out(Window("second", first.end_ms, first.end_ms + 600_000), params=params)
+
+
+def by_window(party: ShamParty) -> dict[str, list[int]]:
+    """The capture times that came, in order of their first coming, by window."""
+    found: dict[str, list[int]] = {}
+    for message, _ in party.got:
+        moments = found.setdefault(message.window, [])
+        times = np.frombuffer(bytes(message.times), dtype="<u8").tolist()
+        moments += [moment for moment in times if moment not in moments]
+    return found
+
+
+def test_at_a_window_s_end_it_goes_on_with_the_next_and_forgets_the_former(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path)
+    hand_out_two(folder, 1.5)
+    with (
+        sham_parties(folder) as parties,
+        serving(*parties),
+        CameraRunner(folder.path, folder.settings) as runner,
+    ):
+        assert runner.run(filmed(range(1, 61))).faces == 60
+        assert runner.outcomes()["p0_verified"] == runner.outcomes()["p1_verified"] == 60
+        assert runner.set.window.id == "second"
+    for party in parties:
+        found = by_window(party)
+        assert list(found) == ["first", "second"]
+        assert found["first"] + found["second"] == list(range(1, 61))
+    with CameraJournal(folder.role.state / "journal.sqlite", limit_bytes=1 << 20) as journal:
+        assert [known.name.window for known in journal.sets()] == ["second"]
+    kept = [path.name for path in folder.role.state.glob("set-*.json")]
+    assert len(kept) == 1
+    assert not list((folder.role.state / "window-keys").glob("*.key"))
+
+
+def test_faces_without_an_outcome_at_a_window_s_end_hold_up_the_next_for_a_while_only(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = make_folder(tmp_path, drain_seconds=1.0)
+    hand_out_two(folder, 1.0)
+
+    def at_last(party: ShamParty, message: CameraMessage) -> CameraMessage | None:
+        waits = isinstance(message, Faces) and message.window == "first"
+        return None if waits else helpful(party, message)
+
+    with (
+        sham_parties(folder, helpful, at_last) as parties,
+        serving(*parties),
+        CameraRunner(folder.path, folder.settings) as runner,
+    ):
+        assert runner.run(filmed(range(1, 41))).faces == 40
+    lost = by_window(parties[0])["first"]
+    assert f"{len(lost)} faces that not both parties acknowledged are dropped" in caplog.text
+    assert lost + by_window(parties[1])["second"] == list(range(1, 41))
+
+
+def test_a_next_window_with_other_integers_for_a_face_ends_the_run(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path)
+    hand_out_two(folder, 1.0, replace(PARAMS, face_bound=39))
+    with (
+        sham_parties(folder) as parties,
+        serving(*parties),
+        CameraRunner(folder.path, folder.settings) as runner,
+        pytest.raises(ResourceError, match=r"^first .* the next window has other parameters"),
+    ):
+        runner.run(filmed(range(1, 1000)))
+    assert list(by_window(parties[0])) == ["first"]
 
 
 def test_used_up_slots_end_the_run_after_the_last_outcome(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -77,6 +78,20 @@ def test_a_set_is_there_again_after_a_restart(folder: Folder, journal: CameraJou
     assert store.current(WINDOW.start_ms) == found
     assert store.current(WINDOW.end_ms) is None
     assert store.current(WINDOW.start_ms - 1) is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("window", 5), ("start_ms", "0"), ("slots", 70.0), ("mint_id", ""), ("parameters", [])],
+)
+def test_a_set_file_that_no_camera_wrote_is_refused(
+    folder: Folder, journal: CameraJournal, field: str, value: object
+) -> None:
+    adopt(folder, journal, folder.hand_out(WINDOW))
+    (path,) = folder.role.state.glob("set-*.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), field: value}))
+    with pytest.raises(FormatError):
+        SetStore(folder.role.state, journal)
 
 
 @pytest.mark.parametrize("step", ["_keep", "_forget_former", "destroy_window_key", "unlink"])
@@ -178,7 +193,7 @@ def test_every_good_file_of_a_folder_is_taken_over_and_the_first_error_told(
 def test_what_has_ended_is_forgotten_with_its_keys(
     folder: Folder, journal: CameraJournal, caplog: pytest.LogCaptureFixture
 ) -> None:
-    never_minted = window_now("never", -60, 300)
+    never_minted = replace(WINDOW, id="never")
     publish_window_key(folder.identity, folder.role.state, folder.role.published, never_minted)
     later = window_now("later", 600, 1200)
     publish_window_key(folder.identity, folder.role.state, folder.role.published, later)

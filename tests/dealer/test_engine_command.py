@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dealer.config import CONFIG_FILE
-from shared.engine_file import read_engine_header
+from shared.engine_header import read_engine_header
 from shared.engine_plan import SIGN, TRIPLE, client, matmul, parse_kind, plan, truncation
 from shared.errors import EXIT_INPUT, EXIT_OK, InputError, RangeError
 from shared.roles import RoleFolder, init_role
@@ -44,7 +44,7 @@ def test_a_session_is_minted_by_kind_and_count(folder: Path) -> None:
     paths = [Path(line) for line in done.stdout.splitlines()]
     assert [path.parent.name for path in paths] == ["p0", "p1", "client-0"]
     expected = plan({client(0): 4, TRIPLE: 10, SIGN: 3, matmul(2, 3, 4): 1})
-    assert {read_engine_header(path).plan for path in paths} == {expected}
+    assert {read_engine_header(path).header.plan for path in paths} == {expected}
 
 
 @pytest.mark.parametrize(

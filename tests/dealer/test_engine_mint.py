@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from dealer.engine_job import EngineOrder, mint_engine
+from dealer.folderlock import FolderLock
 from shared import engine_ring, ring
 from shared.engine_file import EngineFile
 from shared.engine_plan import (
@@ -27,7 +31,7 @@ from shared.engine_plan import (
     plan,
     truncation,
 )
-from shared.errors import AuthenticationFailed, ConfigError, InputError
+from shared.errors import AuthenticationFailed, ConfigError, InputError, Locked
 from tests.engine_support import Stage, make_stage
 
 U64 = NDArray[np.uint64]
@@ -162,7 +166,7 @@ def test_the_same_randomness_gives_the_same_chunks(stage: Stage, tmp_path: Path)
 def test_an_order_whose_parts_do_not_fit_is_refused(stage: Stage, tmp_path: Path) -> None:
     p0, p1 = (recipient.public for recipient in stage.parties)
     court = stage.clients[0].public
-    with pytest.raises(AuthenticationFailed, match="expected one of a p0"):
+    with pytest.raises(AuthenticationFailed, match="expected one of p0"):
         EngineOrder(plan({TRIPLE: 1}), "x", p1, p0)
     with pytest.raises(InputError, match="go together"):
         EngineOrder(plan({TRIPLE: 1}), "x", p0, p1, (court,))
@@ -194,4 +198,80 @@ def test_a_failed_job_leaves_nothing_behind(
     order = EngineOrder(plan({TRIPLE: 1}), "x", stage.parties[0].public, stage.parties[1].public)
     with pytest.raises(Exception, match="no space left"):
         mint_engine(order, stage.dealer, tmp_path)
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [".lock"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from dealer.engine_job import EngineOrder, mint_engine
+from dealer.folderlock import FolderLock
+from shared.engine_plan import TRIPLE, client, plan
+from shared.reservedfile import ReservedFile
+from tests.engine_support import make_stage
+
+folder = Path(sys.argv[1])
+stage = make_stage(folder / "keys")
+order = EngineOrder(
+    plan({TRIPLE: 5, client(0): 3}),
+    "x",
+    stage.parties[0].public,
+    stage.parties[1].public,
+    (stage.clients[0].public,),
+)
+for name, nth in [("write", 2), ("finish", 2), ("commit", 1), ("commit", 2), ("commit", 3),
+                  ("sync", 1)]:
+    child = os.fork()
+    if child == 0:
+        real, calls = getattr(ReservedFile, name), [0]
+
+        def dying(self, *arguments):
+            calls[0] += 1
+            if calls[0] == nth:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(self, *arguments)
+
+        setattr(ReservedFile, name, dying)
+        try:
+            mint_engine(order, stage.dealer, folder / f"{name}-{nth}")
+        finally:
+            os._exit(3)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    left = sorted(p.name for p in (folder / f"{name}-{nth}").rglob("*.tke"))
+    try:
+        mint_engine(order, stage.dealer, folder / f"{name}-{nth}")
+        again = "made"
+    except Exception as error:
+        again = type(error).__name__
+    found = sorted(p.name for p in (folder / f"{name}-{nth}").rglob("*") if p.is_file())
+    print(f"{name} {nth}|{code}|{len(left)}|{again}|{' '.join(found)}")
+"""
+
+
+def test_a_job_killed_anywhere_is_run_again_under_its_own_name(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path)],
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+    )
+    lines = [line.split("|") for line in done.stdout.splitlines()]
+    whole = ".lock x.tke x.tke x.tke"
+    killed = str(-signal.SIGKILL)
+    assert lines == [
+        ["write 2", killed, "0", "made", whole],
+        ["finish 2", killed, "0", "made", whole],
+        ["commit 1", killed, "0", "made", whole],
+        ["commit 2", killed, "1", "made", whole],
+        ["commit 3", killed, "2", "made", whole],
+        ["sync 1", killed, "3", "ConfigError", whole],
+    ], done.stderr
+
+
+def test_a_second_job_in_the_folder_is_refused(stage: Stage, tmp_path: Path) -> None:
+    order = EngineOrder(plan({TRIPLE: 1}), "x", stage.parties[0].public, stage.parties[1].public)
+    with (
+        FolderLock(tmp_path / order.p0.window.id),
+        pytest.raises(Locked, match="another job is minting"),
+    ):
+        mint_engine(order, stage.dealer, tmp_path)

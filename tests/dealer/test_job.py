@@ -236,7 +236,7 @@ def test_what_is_incomplete_counts_as_space(people: People, tmp_path: Path) -> N
         replace(plan, bytes_free=plan.bytes_needed - plan.bytes_freed).check_space()
 
 
-@pytest.mark.parametrize("call", ["posix_fallocate", "pwrite", "fsync"])
+@pytest.mark.parametrize("call", ["posix_fallocate", "pwrite", "fdatasync", "fsync"])
 def test_a_full_disk_leaves_complete_sets_and_nothing_half(
     people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:

@@ -65,6 +65,7 @@ def steps(path: Path) -> Iterator[str]:
     journal.record_expectation(b"b", b"expected", b"commitment")
     yield "expected"
     journal.finish(b"b", BatchOutcome.VERIFIED)
+    journal.write_verified()
     yield "verified"
     journal.mark_revealed(b"e", [Run(SET.set_id, 2, 1)])
     yield "revealed again"
@@ -76,6 +77,7 @@ def main() -> None:
     """Lives until the given write, which kills."""
     path, number, moment = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
     plain = Database.transaction
+    plain_write = Database.write
     left = number
 
     @contextmanager
@@ -89,6 +91,17 @@ def main() -> None:
         if left == 0:
             die()
 
+    def deadly_write(self: Database, statement: str, values: tuple[object, ...]) -> int:
+        nonlocal left
+        left -= 1
+        if left == 0 and moment == "before":
+            die()
+        row = plain_write(self, statement, values)
+        if left == 0:
+            die()
+        return row
+
+    Database.write = deadly_write  # type: ignore[method-assign]
     Database.transaction = deadly  # type: ignore[method-assign]
     for step in steps(path):
         print(step, flush=True)

@@ -284,3 +284,26 @@ def test_the_end_of_a_log_survives_packing() -> None:
     head = sample()[-1].head
     assert unpack_head(pack_head(head)) == head
     assert unpack_head(None) == EMPTY
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("detail", 5), ("at_ms", -1), ("kind", b"batch"), ("subject", "text"), ("digest", None)],
+)
+def test_a_field_of_another_type_in_the_database_shows(column: str, value: object) -> None:
+    records = sample()
+    changes: dict[str, Any] = {column: value}
+    records[2] = replace(records[2], **changes)
+    assert any("record 3 was changed" in line for line in check_chain(records))
+
+
+def test_a_window_that_is_no_text_in_the_other_partys_log_is_compared_all_the_same() -> None:
+    odd = log((audit.PLACE, "bound", b"\xff\0" + bytes(4) + ENTRY, b""))
+    assert compare(odd, odd) == []
+    assert compare(odd, log((audit.PLACE, "bound", b"\xff\0" + bytes(4) + bytes(32), b""))) != []
+
+
+@pytest.mark.parametrize("packed", [b"", bytes(39), bytes(41), 7])
+def test_an_end_that_no_journal_stored_is_refused(packed: object) -> None:
+    with pytest.raises(FormatError, match="expected 40 bytes"):
+        unpack_head(packed)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from party import bitkernels
 from shared.errors import FormatError
@@ -50,14 +53,16 @@ def test_rows_that_lie_apart_are_refused() -> None:
         )
 
 
-@pytest.mark.parametrize("wrong", range(4))
-def test_arrays_that_do_not_fit_are_refused(wrong: int) -> None:
-    tags, deltas = np.zeros((2, 9), dtype=np.uint64), np.zeros(2, dtype=np.uint64)
-    bits, out = np.zeros((2, 2), dtype=np.uint8), np.zeros((2, 9), dtype=np.uint64)
-    short = [
-        array[:1] if place == wrong else array for place, array in enumerate((tags, deltas, out))
-    ]
+@pytest.mark.parametrize("wrong", ["tags", "bits", "deltas", "out"])
+def test_arrays_that_do_not_fit_are_refused(wrong: str) -> None:
+    arrays: dict[str, NDArray[Any]] = {
+        "tags": np.zeros((2, 9), dtype=np.uint64),
+        "bits": np.zeros((2, 2), dtype=np.uint8),
+        "deltas": np.zeros(2, dtype=np.uint64),
+        "out": np.zeros((2, 9), dtype=np.uint64),
+    }
+    arrays[wrong] = arrays[wrong][:1]
     with pytest.raises(FormatError):
-        bitkernels.unmask(short[0], bits[:1] if wrong == 3 else bits, short[1], short[2])
+        bitkernels.unmask(arrays["tags"], arrays["bits"], arrays["deltas"], arrays["out"])
     with pytest.raises(FormatError):
-        bitkernels.pack_bits(tags, bits[:, :1].copy())
+        bitkernels.pack_bits(np.zeros((2, 9), np.uint64), np.zeros((2, 1), np.uint8))

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from party import watchlist as watchlists
 from party.enroll import embed_photo, enroll, enroll_command
+from shared import watchlist as watchlists
 from shared.errors import FormatError, InputError, ModelMismatch, NoFace, RangeError, WeightsMissing
 from shared.vision import extra
 from shared.vision.images import Image

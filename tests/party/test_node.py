@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -12,12 +13,13 @@ import pytest
 from party.config import PartyConfig
 from party.materialfolder import FoundFile
 from party.node import PartyNode
-from party.watchlist import Person
 from party.windowstate import Moment
 from perf.deployment import Deployment, deploy
 from shared import config
 from shared.errors import FormatError, HeaderMismatch, WindowClosed
 from shared.messages import CameraMessage, FaceAck, Outcome, Refused
+from shared.transport import Received
+from shared.watchlist import Person
 from shared.windowkeys import Window, private_path, publish_window_key
 from tests.material_support import SMALL
 
@@ -135,6 +137,10 @@ def test_only_a_refused_hello_can_end_the_process(made: Deployment, node: PartyN
     node._every_second(moment)
     node._route_peer(Refused(b"an ended session ".ljust(32), "HeaderMismatch", "late"), moment)
     assert node._fatal is None
+    node._sessions[made.window.id].session = bytes(range(32))
+    node._route_peer(Refused(bytes(32), "HeaderMismatch", "for no reason"), moment)
+    assert node._fatal is None  # they do agree
+    node._sessions[made.window.id].session = None
     node._route_peer(Refused(bytes(32), "HeaderMismatch", "other parameters"), moment)
     assert isinstance(node._fatal, HeaderMismatch)
 
@@ -149,9 +155,25 @@ def test_many_outcomes_travel_in_messages_that_a_camera_takes(
     made: Deployment, node: PartyNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[CameraMessage] = []
-    monkeypatch.setattr(node, "_to_camera", lambda _name, message: sent.append(message))
+    monkeypatch.setattr(node._acks, "_tell", lambda _name, message: sent.append(message))
     for slot in range(25_000):
         ack = FaceAck(made.window.id, CAMERA, bytes(16), (Outcome(slot, 1, 1),))
         node.outbox.cameras.append((CAMERA, ack))
-    node._flush(after(made, -60), force=True)
+    node._flush(after(made, -60))
+    node._acks.finish()
     assert [len(m.outcomes) for m in sent if isinstance(m, FaceAck)] == [10_000, 10_000, 5_000]
+
+
+def test_what_is_refused_to_one_camera_is_logged_once_a_second(
+    node: PartyNode, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (key,) = node._cameras
+    waiting = [Received(b"route", key, [b"nonsense"])] * 500
+    end = Mock(receive=lambda: waiting.pop() if waiting else None)
+    monkeypatch.setattr(node, "_camera_end", end)
+    moments = iter(np.arange(0.0, 5.0, 0.005))
+    monkeypatch.setattr("party.node.time.monotonic", lambda: float(next(moments)))
+    while waiting:
+        node._read_cameras()
+    assert end.send.call_count == 500
+    assert 2 <= sum("camera door" in line for line in caplog.messages) <= 4

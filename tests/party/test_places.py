@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from party.places import Entry, PlaceTable, accept, propose
+from party.places import PlaceTable, accept, propose
 from shared.errors import HeaderMismatch, SlotReused
 from shared.messages import Binding
+from shared.watchlist import Entry
 from tests.support.minted import entries_of, parameters
 
 PARAMS = parameters(places=4)

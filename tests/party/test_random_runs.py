@@ -45,7 +45,7 @@ def one_run(seed: int, *, loss: bool, steps: int = 60) -> Pair:
                 party.entries = entries
                 party.session.set_watchlist(entries, party.local(pair.moment))
         elif event == 7:
-            side.session.evaluate_ahead(rng.randint(1, 9))
+            side.session.work_ahead(rng.randint(1, 9))
         elif event == 8 and rng.random() < 0.3:
             pair.restart(side.party, orderly=rng.random() < 0.5)
         elif event == 9 and rng.random() < 0.4:

@@ -6,14 +6,21 @@ import pytest
 
 from party.eventlines import Status
 from party.journal import Count, SlotState
+from party.windowstate import Moment
 from shared.errors import WindowClosed
 from shared.messages import (
     BURNED,
     VERIFIED,
+    Approved,
+    Burned,
     Confirm0,
     Confirm1,
+    Held,
     Hello,
     PartyMessage,
+    Ping,
+    PlaceMap,
+    PlaceMapAgreed,
     Prep0,
     Prep1,
     Prep2,
@@ -23,6 +30,7 @@ from shared.messages import (
     Reveal1,
     Run,
 )
+from tests.adversary.meeting import EVERYBODY, aftermath, goes_on, meet, outcome
 from tests.support.pair import LIMITS, Frames, Pair
 from tests.support.scenes import NEAR_ADA, STRANGER, ground, watchlist
 
@@ -284,3 +292,102 @@ def test_more_outages_than_allowed_close_the_window() -> None:
         with pytest.raises(WindowClosed):
             pair.restart(0)
         pair.p0.session.sets.clear()
+
+
+SENT = (
+    *((sender, kind) for kind in (Hello, Approved, Burned, Ping) for sender in (0, 1)),
+    *((0, kind) for kind in (PlaceMap, Prep0, Prep2, Prep4, Reveal0, Confirm0)),
+    *((1, kind) for kind in (PlaceMapAgreed, Prep1, Prep3, Held, Reveal1, Confirm1)),
+)
+
+
+class LossyLine:
+    """A tap that loses the n-th message of a kind; whoever misses it finds out at the next one."""
+
+    def __init__(self, sender: int, kind: type[PartyMessage], number: int) -> None:
+        self.sender, self.kind, self.left = sender, kind, number + 1
+        self.missing = 0
+
+    def __call__(self, sender: int, message: PartyMessage, frames: Frames) -> list[Frames]:
+        if sender == self.sender and isinstance(message, self.kind):
+            self.left -= 1
+            if self.left == 0:
+                self.missing += 1
+                return []
+        return [frames]
+
+    def between(self, pair: Pair) -> None:
+        """Puts this line between the parties of a pair."""
+        pair.tap = self
+        receiver = pair.sides[1 - self.sender]
+        deliver = receiver.deliver
+
+        def found_out(frames: Frames, moment: Moment) -> None:
+            missing, self.missing = self.missing, 0
+            if missing:
+                receiver.session.lost(missing, receiver.local(moment))
+            deliver(frames, moment)
+
+        receiver.deliver = found_out  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize(
+    ("sender", "kind"), SENT, ids=[f"P{sender}-{kind.__name__}" for sender, kind in SENT]
+)
+def test_a_message_lost_on_the_way_is_an_outage_and_no_offence_of_the_peer(
+    sender: int, kind: type[PartyMessage], number: int
+) -> None:
+    line = LossyLine(sender, kind, number)
+    with Pair(ground(), watchlist()) as pair:
+        line.between(pair)
+        meet(pair)
+        aftermath(pair)
+        assert pair.wrong_results(watchlist(*EVERYBODY)) == []
+        assert goes_on(pair)
+        for side in pair.sides:
+            assert not {"mismatch", "violation", "tamper", "restored"} & outcome(side)
+            assert side.journal.counts("w1")[Count.OUTAGES] <= 1
+        found = line.left <= 0 and kind not in (Hello, Ping)
+        assert not found or "sent PeerVanished" in outcome(pair.sides[1 - sender])
+
+
+@pytest.mark.parametrize("stops", [0, 1])
+def test_a_party_that_stops_in_good_order_says_so_and_the_other_waits_for_it(stops: int) -> None:
+    with Pair(ground(), watchlist()) as pair:
+        assert pair.run(5, pair.prepared)
+        pair.sides[stops].session.suspend(pair.moment)
+        pair.pump()
+        other = pair.sides[1 - stops]
+        assert other.session.session is None
+        assert other.told("refused") == other.told("outage") == []
+        pair.restart(stops)
+        pair.cameras["north"].send([NEAR_ADA])
+        assert pair.run(10, pair.ended)
+        assert other.verified()[("north", 0)] == ("ada",)
+        for side in pair.sides:
+            assert side.told("refused") == side.told("outage") == []
+
+
+def test_p1_that_is_about_to_stop_expects_the_faces_that_p0_was_told_of_and_no_others() -> None:
+    held: list[bool] = []
+
+    def slow(sender: int, message: PartyMessage, frames: Frames) -> list[Frames]:
+        return [] if held and sender == 0 and isinstance(message, Reveal0) else [frames]
+
+    with Pair(ground(), watchlist(), tap=slow) as pair:
+        assert pair.run(5, pair.prepared)
+        held.append(True)
+        pair.cameras["north"].send([NEAR_ADA], to=[1])
+        pair.tick()
+        assert pair.p1.session.expects_more
+        assert not pair.p0.session.expects_more
+        pair.p1.session.draining = True
+        pair.cameras["east"].send([NEAR_ADA], to=[1])
+        pair.tick()
+        assert len(pair.p1.session.intake) == 2
+        held.clear()
+        pair.cameras["north"].resend(0, to=[0])
+        assert pair.run(5, lambda: not pair.p1.session.busy and not pair.p1.session.expects_more)
+        assert pair.p1.verified() == {("north", 0): ("ada",)}
+        assert len(pair.p1.session.intake) == 1

@@ -90,6 +90,29 @@ def test_a_check_covers_several_sets_that_miss_the_same_places() -> None:
     assert found.runs == (Run(one.info.set_id, 0, 10), Run(three.info.set_id, 0, 5))
 
 
+def test_sets_for_which_faces_wait_share_a_check_and_what_one_does_not_need_the_others_get() -> (
+    None
+):
+    east, north, south, west = (ledger(name) for name in ("east", "north", "south", "west"))
+    demands = [
+        Demand(east, 30, False),
+        Demand(north, 30, True),
+        Demand(south, 2, True),
+        Demand(west, 30, True),
+    ]
+    found = plan_check(demands, (0,), 24, 4)
+    assert found is not None
+    assert found.runs == (
+        Run(north.info.set_id, 0, 14),
+        Run(south.info.set_id, 0, 2),
+        Run(west.info.set_id, 0, 8),
+    )
+    many = [Demand(ledger(f"camera {number}"), 30, True) for number in range(50)]
+    found = plan_check(many, (0,), 16, 4)
+    assert found is not None
+    assert found.runs == tuple(Run(one.ledger.info.set_id, 0, 4) for one in many[:4])
+
+
 steps = st.lists(
     st.tuples(st.integers(0, SLOTS - 1), st.integers(1, 12), st.integers(1, 15), st.integers(0, 3)),
     max_size=20,

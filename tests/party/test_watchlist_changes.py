@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from party.places import Entry
 from shared.messages import PlaceMap, Prep0
+from shared.watchlist import Entry
 from tests.support.minted import minted, parameters
 from tests.support.pair import LIMITS, Frames, Pair, honest
 from tests.support.scenes import (
@@ -227,7 +227,7 @@ def test_faces_evaluated_before_a_new_place_was_prepared_are_evaluated_again(par
         change(pair, watchlist("ada", "bob", "cyd", "dan"))
         pair.cameras["east"].send([NEAR_DAN])
         pair.pump()
-        assert pair.sides[party].session.evaluate_ahead(10)  # the new place is agreed, no more
+        assert pair.sides[party].session.work_ahead(10)  # the new place is agreed, no more
         pair.tick()
         assert held
         pair.tap = honest

@@ -10,7 +10,6 @@ import numpy as np
 import orjson
 import pytest
 
-from party.watchlist import Person, Watchlist, encode
 from perf import demo_footage
 from perf.demo import main
 from perf.demo_footage import ExpectedFrame, Scene
@@ -18,6 +17,7 @@ from perf.demo_outcome import Record, compare, read_records
 from perf.demo_stage import WATCHED
 from perf.demo_traces import Trace, files_with, needles
 from shared.errors import FormatError
+from shared.watchlist import Person, Watchlist, encode
 from tests.vision_support import NEEDS_VISION
 
 START = 1_700_000_000_000

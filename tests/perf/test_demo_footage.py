@@ -10,13 +10,13 @@ import pytest
 from camera.pipeline import Pipeline
 from camera.source import frames
 from party.enroll import enroll
-from party.watchlist import load
 from perf.demo_footage import SCENES, expected_frames, write_portrait, write_video
 from shared.errors import InputError, ResourceError
 from shared.fixedpoint import plaintext_matches
 from shared.vision.detect import Detector
 from shared.vision.embed import DlibResnet
 from shared.vision.models import DEFAULT_MODEL, MODELS
+from shared.watchlist import load
 from tests.vision_support import NEEDS_VISION
 
 

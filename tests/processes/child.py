@@ -1,8 +1,9 @@
-"""The programs of a party and of a camera, which die at a named point and record what they send.
+"""The roles' programs, which die at a named point and record what they send.
 
-`python -m tests.processes.child party CONFIG` is `twokey-party run`; `... camera CONFIG FACES SIZE
-PAUSE` is a camera whose frames are rows of a .npy file instead of pictures, row = slot. Both are
-the real programs, with calls added around some of their methods:
+`python -m tests.processes.child party CONFIG` is `twokey-party run`; `... dealer CONFIG WINDOW` is
+`twokey-dealer mint`; `... camera CONFIG FACES SIZE PAUSE` is a camera whose frames are rows of a
+.npy file instead of pictures, row = slot. All are the real programs, with calls added around some
+of their methods:
 
 TWOKEY_STOP_AT=POINT[:N]: SIGKILL to itself at the N-th time that this point is reached.
 TWOKEY_RECORD=FILE: every message is appended before it is sent, as msgpack [to, frames].
@@ -32,6 +33,9 @@ from camera.journal import CameraJournal
 from camera.pipeline import Captured
 from camera.ratchetfile import RatchetFile
 from camera.runner import CameraRunner
+from dealer.cli import program as dealer_program
+from dealer.job import MintJob
+from dealer.setfiles import SetFiles
 from party import node
 from party.cli import cli as party_cli
 from party.events import EventStore
@@ -41,6 +45,7 @@ from party.node import PartyNode
 from party.windowstate import Moment
 from shared import config, logs
 from shared.cli import run
+from shared.materialwriter import MaterialWriter
 from shared.messages import CAMERA_CODEC, PARTY_CODEC
 
 STOP_AT = "TWOKEY_STOP_AT"
@@ -82,6 +87,11 @@ PARTY_POINTS: tuple[tuple[type, tuple[str, ...]], ...] = (
 CAMERA_POINTS: tuple[tuple[type, tuple[str, ...]], ...] = (
     (CameraJournal, ("adopt_set", "append", "acknowledge")),
     (RatchetFile, ("advance",)),
+)
+MINT_POINTS: tuple[tuple[type, tuple[str, ...]], ...] = (
+    (MintJob, ("plan", "_remove", "_begin")),
+    (MaterialWriter, ("write_chunk", "finish", "commit")),
+    (SetFiles, ("commit",)),
 )
 
 
@@ -207,6 +217,15 @@ def camera(stop: Stop, config_path: str, faces_path: str, size: int, pause: floa
         runner.run(captured())
 
 
+def dealer(stop: Stop, config_path: str, window: str) -> object:
+    """`twokey-dealer mint` with its points."""
+    for owner, methods in MINT_POINTS:
+        for method in methods:
+            stop.around(owner, method, f"{owner.__name__}.{method}")
+    arguments = ["mint", "-c", config_path, "--window", window]
+    return dealer_program(arguments, standalone_mode=False)
+
+
 @click.command("child", context_settings={"ignore_unknown_options": True})
 @click.argument("arguments", nargs=-1)
 def child(arguments: tuple[str, ...]) -> object:
@@ -215,6 +234,8 @@ def child(arguments: tuple[str, ...]) -> object:
     match arguments:
         case ("party", config_path):
             return party(stop, config_path)
+        case ("dealer", config_path, window):
+            return dealer(stop, config_path, window)
         case ("camera", config_path, faces, size, pause):
             camera(stop, config_path, faces, int(size), float(pause))
             return None

@@ -20,11 +20,11 @@ import numpy as np
 import pytest
 
 from party.eventlines import Status
-from party.watchlist import Watchlist, save
 from perf.deployment import Deployment
 from shared.errors import EXIT_INPUT, EXIT_RESOURCE, EXIT_SECURITY
 from shared.keys import create_identity
 from shared.params import Parameters
+from shared.watchlist import Watchlist, save
 from shared.windowkeys import Window, publish_window_key
 from tests.processes.checker import Verdict
 from tests.processes.world import CAMERA, PARAMS, PARTIES, ROOT, World, make_world

@@ -54,7 +54,6 @@ class Flood:
                 transport.connect(
                     address,
                     made.identities[party].public.curve_key,
-                    identity=FLOODER.encode(),
                     queue=1_000,
                     max_message=1 << 20,
                 )

@@ -80,7 +80,7 @@ def test_after_kills_at_named_points_everything_goes_on_and_nothing_is_used_twic
     with make_world(root / "world", 20_000) as world:
         world.pause = 0.1
         points = {who: [*map(Point, SHORT[who])] for who in ROLES}
-        assert walk_all(world, points, patience=40.0) == []
+        assert walk_all(world, points, patience=120.0) == []
         judged(world, least=20)
 
 
@@ -97,9 +97,9 @@ def test_every_named_point_can_be_the_last(root: Path, who: str) -> None:
     with make_world(root / "world", 60_000) as world:
         world.pause = 0.2
         points = {role: first_points(role) for role in ROLES}
-        assert walk_all(world, points, patience=40.0) == []
+        assert walk_all(world, points, patience=120.0) == []
         every = camera_points() if who == CAMERA else party_points(who)
-        assert walk_one(world, who, every, patience=40.0) == []
+        assert walk_one(world, who, every, patience=120.0) == []
         judged(world, least=100)
 
 

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from party.status import STATUS_FILE, read_status
-from party.watchlist import Person
 from perf.deployment import Deployment, deploy
 from shared.errors import TwokeyError
 from shared.params import Parameters
+from shared.watchlist import Person
 from tests.processes.child import ENOUGH, RECORD, STOP_AT
 
 ROOT = Path(__file__).parents[2]

@@ -180,6 +180,33 @@ def test_a_process_that_holds_secrets_cannot_be_dumped() -> None:
     assert done.stdout == "(0, 0) 0\n"
 
 
+ENTRY = """
+import atexit, ctypes, importlib, resource, sys
+
+def told():
+    print(resource.getrlimit(resource.RLIMIT_CORE), ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))
+
+atexit.register(told)
+main = importlib.import_module(sys.argv[1]).main
+sys.argv = ["twokey", *sys.argv[2:]]
+main()
+"""
+
+
+@pytest.mark.parametrize("role", ["dealer", "party", "camera"])
+@pytest.mark.parametrize("arguments", [("--help",), ("identity", "-c", "missing/x.toml"), ("?",)])
+def test_every_roles_process_forbids_dumps_before_its_command_runs(
+    role: str, arguments: tuple[str, ...]
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ENTRY, f"{role}.cli", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert done.stdout.splitlines()[-1] == "(0, 0) 0", done.stderr
+
+
 @pytest.mark.parametrize(
     ("number", "kind"),
     [

@@ -163,3 +163,19 @@ def test_the_reference_names_every_key_with_type_default_and_meaning() -> None:
     ):
         assert line in text
     assert "### `[net]`\n\nThe network.\n" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("name = " + "[" * 50_000, "nested too deeply"),
+        ("name = " + "9" * 5_000, "integer"),
+        ("#" * (1 << 20) + "\n", "larger than 1048576 bytes"),
+    ],
+)
+def test_a_file_that_no_operator_writes_is_refused_in_one_line(
+    tmp_path: Path, text: str, expected: str
+) -> None:
+    with pytest.raises(ConfigError, match=expected) as caught:
+        load(Example, write(tmp_path, text))
+    assert len(str(caught.value).splitlines()) == 1

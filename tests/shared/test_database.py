@@ -181,3 +181,15 @@ def test_after_a_write_that_the_disk_did_not_confirm_nothing_more_is_promised(
     with pytest.raises(ResourceError):
         put(database, "b")
     database.close()
+
+
+def test_content_that_no_program_stored_is_a_typed_error(tmp_path: Path) -> None:
+    path = tmp_path / "d"
+    with open_database(path) as database:
+        put(database, "a")
+    with (
+        open_database(path) as database,
+        pytest.raises(FormatError, match="its content is not sound"),
+        database.restoring() as connection,
+    ):
+        {}[connection.execute("SELECT name FROM things").fetchone()]

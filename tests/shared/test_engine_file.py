@@ -8,7 +8,8 @@ import msgpack
 import numpy as np
 import pytest
 
-from shared.engine_file import EngineFile, EngineHeader, file_bytes, read_engine_header
+from shared.engine_file import EngineFile
+from shared.engine_header import EngineHeader, read_engine_header
 from shared.engine_plan import (
     MASK,
     SIGN,
@@ -65,10 +66,11 @@ def test_a_file_has_the_size_that_follows_from_its_plan(
     stage: Stage, paths: dict[str, Path]
 ) -> None:
     for role, path in paths.items():
-        header = read_engine_header(path)
+        signed = read_engine_header(path)
+        header = signed.header
         assert header.recipient == role.partition("-")[0]
         assert header.plan == plan(COUNTS)
-        assert path.stat().st_size == file_bytes(header)
+        assert path.stat().st_size == signed.file_bytes
     for party in (0, 1):
         with opened(stage, paths[f"p{party}"], party) as file:
             read_all(file)

@@ -11,7 +11,7 @@ import llvmlite.binding as llvm
 import pytest
 from llvmlite import ir
 
-from shared import aes_ir, dcf_ir, engine_fss_ir, gcm_ir
+from shared import aes_ir, dcf_ir, engine_fss_ir
 from shared.aes_ir import Target
 
 MACHINES = {
@@ -40,14 +40,6 @@ FUNCTIONS: dict[str, Callable[[ir.Module, Target], ir.Function]] = {
 }
 
 
-# On two blocks only.
-GCM: dict[str, Callable[[ir.Module], ir.Function]] = {
-    "gcm crypt": gcm_ir.crypt,
-    "gcm keystream": gcm_ir.keystream,
-    "gcm absorb": gcm_ir.absorb,
-}
-
-
 @contextmanager
 def machine(name: str) -> Iterator[llvm.TargetMachine]:
     """LLVM's code generator for that machine."""
@@ -72,8 +64,7 @@ def assembly(name: str, function: str) -> str:
     """The optimised assembly text of one kernel function for one machine."""
     module = ir.Module("kernels")
     module.triple = MACHINES[name][0]
-    given = FUNCTIONS.get(function)
-    emitted = given(module, TARGETS[name]) if given else GCM[function](module)
+    emitted = FUNCTIONS[function](module, TARGETS[name])
     emitted.linkage = "external"
     with machine(name) as target:
         return str(target.emit_assembly(optimised(module, target)))
@@ -144,19 +135,6 @@ def test_code_branches_on_loop_counters_only(name: str, function: str) -> None:
     loops = {"expand": 2, "schedule": 0}.get(function, 1)
     assert x86 + arm <= 2 * loops
     assert count(r"^\s+(call|bl|div|idiv|udiv)\s", text) == 0
-
-
-@pytest.mark.parametrize(
-    # Before and at the end of a loop over blocks; the short one is unrolled once, for which there
-    # are two branches more.
-    ("function", "branches", "rounds"),
-    [("gcm crypt", 2, 8 * 13), ("gcm keystream", 0, 8 * 13), ("gcm absorb", 4, 0)],
-)
-def test_gcm_branches_on_its_block_counter_only(function: str, branches: int, rounds: int) -> None:
-    text = assembly("vaes256", function)
-    assert count(r"^\s+j(?!mp)[a-z]+\s", text) <= branches
-    assert count(r"^\s+(call|div|idiv)\s", text) == 0
-    assert count(r"^\s+vaesenc\s.*%ymm", text) == rounds
 
 
 @pytest.mark.parametrize("name", MACHINES)

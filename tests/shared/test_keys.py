@@ -220,7 +220,8 @@ def test_trusted_identities_are_found_by_role_and_name(tmp_path: Path) -> None:
     assert again.the("dealer") == made["dealer"].public
     assert again.camera("the-camera") == made["camera"].public
     assert again.cameras() == [made["camera"].public]
-    assert len(again.everybody()) == 4
+    assert again.named("authority", "the-authority") == made["authority"].public
+    assert len(again.everybody()) == 5
     with pytest.raises(ConfigError, match="not trusted"):
         again.camera("door")
 

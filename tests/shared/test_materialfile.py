@@ -18,15 +18,15 @@ from shared.errors import (
     HeaderMismatch,
     InputError,
 )
+from shared.headerfile import PRELUDE_BYTES
 from shared.keys import SIGNATURE_BYTES, create_identity
 from shared.materialfile import CameraSeeds, ChunkKind, MaterialFile, PartySeeds
 from shared.materialheader import (
-    PRELUDE_BYTES,
+    FORMAT,
     Header,
     Recipient,
     chunk_slots,
     decode_header,
-    prelude,
     read_header,
     seal_info,
 )
@@ -282,7 +282,7 @@ def forge(
     header, signature, chunks = parts(material.paths[role])
     change(header)
     body = msgpack.packb(header)
-    target.write_bytes(prelude(len(body)) + body + signature + chunks)
+    target.write_bytes(FORMAT.prelude(len(body)) + body + signature + chunks)
     return target
 
 
@@ -344,7 +344,7 @@ def test_a_file_relabelled_for_another_recipient_is_refused(
     to_p0(header)
     body = msgpack.packb(header)
     prepare = read_header(material.paths["p1"]).header.body_bytes(ChunkKind.PREPARE)
-    path.write_bytes(prelude(len(body)) + body + signature + chunks[prepare:])
+    path.write_bytes(FORMAT.prelude(len(body)) + body + signature + chunks[prepare:])
     with pytest.raises(AuthenticationFailed, match="not signed by"):
         opened(material, "p0", path)
 

@@ -36,3 +36,9 @@ def test_an_unknown_or_mistyped_key_is_refused(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(ConfigError, match="place"):
             config.load(ParameterConfig, path)
+
+
+def test_fractional_bits_out_of_range_are_refused_before_anything_is_scaled() -> None:
+    for bits in (0, 16, 1 << 40):
+        with pytest.raises(RangeError, match="fraction_bits"):
+            ParameterConfig(fraction_bits=bits).parameters()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import random
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,12 +19,11 @@ from camera.ratchetfile import RatchetState
 from dealer.job import MintJob
 from dealer.order import CameraOrder, MintOrder, material_path
 from party.materialfolder import FoundFile
-from party.places import Entry
-from party.watchlist import Person, Watchlist
 from shared.keys import Identity, PublicIdentity, Role, create_identity
 from shared.materialfile import MaterialFile, read_header
 from shared.params import Parameters
 from shared.sets import SetName
+from shared.watchlist import Entry, Person, Watchlist
 from shared.windowkeys import (
     Window,
     WindowKey,
@@ -97,8 +98,12 @@ def minted(
     slots: int = 24,
     window: str = "w1",
     attempt: int = 0,
+    seed: int | None = None,
 ) -> MintedWindow:
-    """A window's material, minted once a run; `attempt` tells minting attempts apart."""
+    """A window's material, minted once a run; `attempt` tells minting attempts apart.
+
+    seed: of all that the dealer draws, in place of fresh randomness.
+    """
     root = Path(_folder().name) / f"{len(list(Path(_folder().name).iterdir()))}-{attempt}"
     span = Window(window, START_MS, START_MS + LENGTH_MS)
     keys: dict[str, WindowKey] = {}
@@ -115,7 +120,8 @@ def minted(
     )
     dealer = identity("dealer", "dealer")
     with MintJob(order, dealer, root / "out") as job:
-        job.mint(job.plan(), workers=1)
+        draw = os.urandom if seed is None else random.Random(seed).randbytes
+        job.mint(job.plan(), workers=1, random=draw)
     return MintedWindow(
         root,
         params,

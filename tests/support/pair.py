@@ -22,7 +22,6 @@ from party.eventlines import Status
 from party.events import EventStore, FaceEvent
 from party.journal import PartyJournal, SlotState
 from party.outbox import Limits, Outbox
-from party.places import Entry
 from party.session import WindowSession
 from party.windows import Opener
 from party.windowstate import Moment
@@ -45,6 +44,7 @@ from shared.messages import (
     Welcome,
     unpack_runs,
 )
+from shared.watchlist import Entry
 from tests.support.minted import PARTIES, START_MS, MintedWindow, names_of_matches
 
 Frames = list[Buffer]
@@ -401,7 +401,7 @@ class Pair:
         self.pump()
         for side in self.sides:  # as a process does when it is idle
             if side.session.closed is None:
-                side.session.evaluate_ahead(64)
+                side.session.work_ahead(64)
 
     def run(self, seconds: float, until: Callable[[], bool] | None = None) -> bool:
         """Ticks for so long, or until the condition holds; whether it does."""

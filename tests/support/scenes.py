@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 
-from party.places import Entry
+from shared.watchlist import Entry
 from tests.support.minted import MintedWindow, entries_of, minted, parameters
 
 PARAMS = parameters()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from party.engine import begin, multiply
-from party.engine.link import connect, listen
+from party.engine.link import SocketLink, connect, listen
 from perf.deployment import free_ports
 from perf.engine_stage import EngineStage, make_engine_stage
 from shared.engine_messages import EngineRefused, SigmaCommit
@@ -76,6 +76,11 @@ def test_what_is_missing_or_not_a_partys_is_refused(stage: EngineStage, tmp_path
         begin(stage.root / "p1", p1, address(), deadline=0.05)
 
 
+def exchange(link: SocketLink, message: SigmaCommit) -> None:
+    link.send(message)
+    link.receive()
+
+
 def test_a_link_carries_messages_counts_bytes_and_keeps_strangers_out() -> None:
     ours, theirs, stranger = (
         create_identity("camera", name).curve_pair() for name in ("a", "b", "c")
@@ -84,10 +89,11 @@ def test_a_link_carries_messages_counts_bytes_and_keeps_strangers_out() -> None:
     with listen(theirs, ours.public, "tcp://127.0.0.1:*", deadline=5) as server:
         with pytest.raises(PeerVanished, match="not been heard of"):
             server.send(message)
-        with connect(stranger, theirs.public, server.endpoint(), deadline=0.2) as other:
-            other.send(message)
-            with pytest.raises(PeerVanished):
-                other.receive()
+        with (
+            connect(stranger, theirs.public, server.endpoint(), deadline=0.2) as other,
+            pytest.raises(PeerVanished),  # at the first step that notices
+        ):
+            exchange(other, message)
         with connect(ours, theirs.public, server.endpoint(), deadline=5) as client:
             client.send(message)
             assert server.receive() == message

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +20,9 @@ from shared.engine_plan import INPUTS, MASK, SIGN, SQUARE, client, fixed, left_o
 from shared.errors import (
     HeaderMismatch,
     InputError,
+    Locked,
     MaterialExhausted,
     SecurityError,
-    SlotReused,
 )
 from shared.fixedpoint import plaintext_matches
 from tests.engine_support import Stage
@@ -139,20 +142,52 @@ def test_parties_that_got_different_entries_find_out(stage: Stage) -> None:
     assert any(isinstance(outcome, HeaderMismatch) for outcome in found)
 
 
-def test_a_clients_masks_serve_once(stage: Stage) -> None:
+def test_a_clients_masks_serve_once_also_after_a_restart(stage: Stage) -> None:
     paths = stage.mint({COURT: 40_000, MASK: 4})
     with masks(stage, paths, 0) as court:
         first, second = court.mask(np.zeros(35_000, dtype=np.int64)), court.mask(np.zeros(9, int))
-        assert len(np.unique(np.concatenate([first, second]), axis=0)) == 35_009
-        assert court.remaining == 40_000 - 35_009
+        assert (court.position, court.remaining) == (35_009, 40_000 - 35_009)
         with pytest.raises(MaterialExhausted, match="expected 5000"):
             court.mask(np.zeros(5000, dtype=np.int64))
         with pytest.raises(InputError, match="int64"):
             court.mask(np.zeros(1))  # type: ignore[arg-type]
+        with pytest.raises(Locked):
+            masks(stage, paths, 0)
     with pytest.raises(MaterialExhausted):
         court.mask(np.zeros(1, dtype=np.int64))
-    with pytest.raises(SlotReused):
-        masks(stage, paths, 0)
+    with masks(stage, paths, 0) as court:
+        assert court.position == 35_009
+        third = court.mask(np.zeros(4_991, dtype=np.int64))
+        assert court.remaining == 0
+    assert len(np.unique(np.concatenate([first, second, third]), axis=0)) == 40_000
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from shared.engine_header import read_engine_header
+from shared.engine_journal import MaskJournal
+
+MaskJournal(Path(sys.argv[2])).advance(read_engine_header(Path(sys.argv[1])).header, 77)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_masks_of_a_client_killed_after_its_mark_are_not_used_again(stage: Stage) -> None:
+    paths = stage.mint({COURT: 100, MASK: 4})
+    state = stage.folder / "client-state-0"
+    state.mkdir(exist_ok=True)
+    command = [sys.executable, "-c", KILLED, str(paths["client-0"]), str(state)]
+    done = subprocess.run(command, cwd=Path(__file__).parents[3])
+    assert done.returncode == -signal.SIGKILL
+    with masks(stage, paths, 0) as court:
+        assert court.position == 77
+
+
+def test_a_partys_file_is_no_clients(stage: Stage) -> None:
+    paths = stage.mint({COURT: 1, MASK: 4})
+    with pytest.raises(InputError, match="is a party's"):
+        ClientMasks(stage.material(paths, 0).file, stage.state(0))
 
 
 def test_shapes_that_do_not_fit_are_refused(stage: Stage) -> None:

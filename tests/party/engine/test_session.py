@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from party.engine import EngineSession, SharedArray, is_negative, less_than, multiply
+from party.engine import EngineSession, SharedArray, is_negative, less_than, multiply, square
 from party.engine.arrays import MacKey
 from party.engine.material import Material
 from shared.engine_messages import (
@@ -26,9 +26,11 @@ from shared.engine_messages import (
     Shares,
     SigmaCommit,
     SigmaOpen,
+    Told,
 )
-from shared.engine_plan import INPUTS, MASK, SIGN, TRIPLE
+from shared.engine_plan import INPUTS, MASK, SIGN, TRIPLE, client
 from shared.errors import (
+    FormatError,
     HeaderMismatch,
     InputError,
     MaterialExhausted,
@@ -289,6 +291,61 @@ def test_mistakes_are_refused_before_anything_is_sent_and_the_session_goes_on(
     assert np.array_equal(found[1], X * X)
 
 
+def test_programs_tell_each_other_public_bytes_in_a_round_of_their_own(stage: Stage) -> None:
+    def tells(session: EngineSession) -> Any:
+        with pytest.raises(FormatError, match="found 65537 bytes"):
+            session.tell(bytes((1 << 16) + 1))
+        first = session.tell(b"I am %d" % session.party)
+        return first, session.tell(b""), session.counters.rounds, len(session.id)
+
+    found = stage.honest(COUNTS, tells)
+    assert found == ((b"I am 1", b"", 2, 32), (b"I am 0", b"", 2, 32))
+
+
+@pytest.mark.parametrize("name", ["session", "round"])
+def test_a_note_of_another_round_ends_the_session(stage: Stage, name: str) -> None:
+    def tells(session: EngineSession) -> bytes:
+        return session.tell(b"note")
+
+    change = nth(Told, 0, lambda m: changed(m, name, 13))
+    honest, _ = stage.run(COUNTS, tells, change=(None, change))
+    assert isinstance(honest, ProtocolViolation)
+
+
+def test_a_clients_inputs_are_taken_at_their_places_each_once(stage: Stage) -> None:
+    paths = stage.mint({client(0): 10, TRIPLE: 4, MASK: 3})
+    material = stage.material(paths, 0)
+    whole = stage.material(paths, 0).take(client(0), 10).values[0]
+    assert np.array_equal(material.take(client(0), 3, 5).values[0], whole[5:8])
+    assert np.array_equal(material.take(client(0), 2, 0).values[0], whole[:2])
+    for first, count in ((4, 2), (7, 1), (0, 1)):
+        with pytest.raises(SlotReused, match="are used"):
+            material.take(client(0), count, first)
+    with pytest.raises(MaterialExhausted, match="expected 11"):
+        material.take(client(0), 2, 9)
+    assert material.remaining(client(0)) == 5
+    # Without a place, what comes after all that were taken.
+    assert np.array_equal(material.take(client(0), 2).values[0], whole[8:])
+    with pytest.raises(MaterialExhausted):
+        material.take(client(0), 1)
+    assert material.take(TRIPLE, 0).count == 0
+    material.close()
+    with pytest.raises(MaterialExhausted):
+        material.take(TRIPLE, 1)
+
+
+def test_an_operation_on_nothing_takes_and_gives_nothing(stage: Stage) -> None:
+    def program(session: EngineSession) -> list[Any]:
+        x = session.public(np.zeros((0, 3), dtype=np.int64))
+        results = session.together(multiply(x, x), square(x), is_negative(x), less_than(x, x))
+        return [*session.open_all(results), session.open(x.sum(0)), session.counters.material]
+
+    found, _ = stage.honest(COUNTS, program)
+    assert [one.shape for one in found[:4]] == [(0, 3)] * 4
+    assert found[4].tolist() == [0, 0, 0]
+    assert {kind: count for kind, count in found[5].items() if count} == {MASK: 3}
+
+
 def test_a_file_begins_one_session_and_never_another(stage: Stage) -> None:
     paths = stage.mint(COUNTS)
     material = stage.material(paths, 0)
@@ -313,9 +370,9 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from shared import engine_journal
-from shared.engine_file import read_engine_header
+from shared.engine_header import read_engine_header
 
-header = read_engine_header(Path(sys.argv[1]))
+header = read_engine_header(Path(sys.argv[1])).header
 engine_journal.mark_begun(Path(sys.argv[2]), header)
 sys.stdout.write("marked")
 sys.stdout.flush()

@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from party.places import Entry
 from shared.atomicfile import PRIVATE, write_atomic
 from shared.errors import FormatError, InputError, ModelMismatch, RangeError
 from shared.fixedpoint import check_entries, quantise
@@ -60,6 +59,15 @@ class Person:
     def vector(self) -> NDArray[np.float32]:
         """The embedding, float32 (d,)."""
         return np.frombuffer(self.embedding, dtype="<f4")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A watchlist entry as this party holds it. coordinates: (d,) int64, fixed point."""
+
+    name: str
+    digest: bytes
+    coordinates: NDArray[np.int64] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from party.watchlist import Person, Watchlist, append, decode, encode, load, save
 from shared.errors import DiskFull, FormatError, InputError, ModelMismatch, RangeError
 from shared.hashing import digest
 from shared.params import Parameters, for_bounds
+from shared.watchlist import Person, Watchlist, append, decode, encode, load, save
 
 
 def params(dim: int = 4, model: str = "small", fraction_bits: int = 12) -> Parameters:
@@ -256,7 +256,7 @@ def test_a_file_beyond_every_real_list_is_refused(
 ) -> None:
     path = tmp_path / "w.jsonl"
     save(path, small_list())
-    monkeypatch.setattr("party.watchlist.MAX_FILE_BYTES", 20)
+    monkeypatch.setattr("shared.watchlist.MAX_FILE_BYTES", 20)
     with pytest.raises(FormatError, match="larger than 20 bytes"):
         load(path)
 

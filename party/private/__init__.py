@@ -1,0 +1,1 @@
+"""Matching faces against a watchlist that neither party sees (docs/engine.md)."""

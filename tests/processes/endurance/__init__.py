@@ -1,0 +1,1 @@
+"""The real processes for an hour, or flat out: everything that changes in operation changes."""
