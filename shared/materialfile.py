@@ -157,10 +157,7 @@ class MaterialFile:
         count: int,
         out: memoryview | bytearray | NDArray[np.uint8],
     ) -> memoryview:
-        """`read_chunk` for `count` chunks that follow each other.
-
-        Each is decrypted as soon as it is read, while the cache holds it.
-        """
+        """`read_chunk` for `count` chunks that follow each other, with one read of the file."""
         offset, full = self.signed.chunk_span(kind, first)
         _, last = self.signed.chunk_span(kind, first + count - 1)
         length = (count - 1) * full + last
@@ -168,18 +165,17 @@ class MaterialFile:
         target = octets(out)
         if len(target) < size:
             raise InputError(f"chunk buffer: {len(target)} bytes, expected {size}")
-        buffer = thread_buffer(min(full, length))
+        found = thread_buffer(length)
         where = f"material file {self.path}"
         with self._lock:
             if self._cipher is None:
                 raise ValueError(f"{where}: closed")
+            self._read(found, offset, where)
             for index in range(count):
                 start = index * full
                 stop = min(start + full, length)
-                found = buffer[: stop - start]
-                self._read(found, offset + start, where)
                 into = target[start - index * TAG_BYTES : stop - (index + 1) * TAG_BYTES]
-                self._cipher.decrypt(kind, first + index, found, into, where)
+                self._cipher.decrypt(kind, first + index, found[start:stop], into, where)
         return target[:size]
 
     def close(self) -> None:
