@@ -79,6 +79,8 @@ def wage(root: Path, party: int, names: Sequence[str]) -> None:
     campaign, findings = fought(root, party, names, next(slowness))
     while not findings.machine_kept_up() and (slower := next(slowness, None)):
         campaign, findings = fought(root, party, names, slower)
+    if not findings.machine_kept_up():
+        pytest.skip("this machine is too busy: windows without an attack missed their deadlines")
     assert list(findings.problems()) == []
     failed = []
     for window in findings.windows.values():
@@ -95,6 +97,7 @@ def wage(root: Path, party: int, names: Sequence[str]) -> None:
     assert failed == []
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("party", [0, 1])
 def test_whatever_a_corrupted_party_does_the_honest_one_releases_nothing_wrong(
     root: Path, party: int
