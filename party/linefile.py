@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -86,7 +88,7 @@ class LineFile:
 
     def _open(self) -> None:
         try:
-            self._handle = os.open(self._path, _FLAGS, 0o600)
+            self._handle = _regular(self._path)
         except OSError as error:
             raise storage_error(error, _KIND, self._path) from error
 
@@ -100,7 +102,16 @@ class LineFile:
         if not same:
             os.close(self._handle)
             self._handle = -1
-            self._handle = os.open(self._path, _FLAGS, 0o600)
+            self._handle = _regular(self._path)
+
+
+def _regular(path: Path) -> int:
+    """The file, made where there is none. A pipe that nobody reads would hold everything up."""
+    handle = os.open(path, _FLAGS, 0o600)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "not a regular file")
+    return handle
 
 
 def _sequence(line: bytes) -> int | None:

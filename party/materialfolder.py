@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from shared.atomicfile import storage_error
+from shared.atomicfile import file_error, storage_error
 from shared.errors import TwokeyError
 from shared.materialheader import Header, read_header
 from shared.windowkeys import Window
@@ -57,6 +57,10 @@ class MaterialFolder:
             try:
                 found = path.stat()
             except FileNotFoundError:
+                continue
+            except OSError as problem:  # a link to itself; one bad file is no reason to end
+                if self._first:
+                    log.error("%s", file_error(problem, "material file", path))
                 continue
             stamp = _Stamp(found.st_mtime_ns, found.st_size, found.st_ino)
             known = self._known.get(path)

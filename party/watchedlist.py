@@ -32,8 +32,11 @@ class WatchedList:
         return len(self._list.people)
 
     def entries(self, params: Parameters) -> tuple[Entry, ...]:
-        """The entries for a window of these parameters."""
-        return self._list.entries(params)
+        """The entries for a window of these parameters. Raises InputError, naming the file."""
+        try:
+            return self._list.entries(params)
+        except InputError as error:
+            raise type(error)(f"watchlist {self._path}: {error}") from None
 
     def changed(self, wanted: Iterable[Parameters]) -> bool:
         """Reads the file again if it is another one now; it must fit all windows that are open.

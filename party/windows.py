@@ -81,6 +81,10 @@ class Opener:
                     camera=header.camera,
                 )
                 name = file.header.set_name()
+                if any(held.name == name for held in sets):
+                    log.warning("%s: holds the same set as another file, left out", found.path)
+                    file.close()
+                    continue
                 sets.append(PartySet(name, spec.params, self.party, file, buffers))
                 if _spec(file.header) != spec:  # what was found first, nobody had verified
                     raise HeaderMismatch(f"{found.path}: was replaced while it was opened")

@@ -8,6 +8,7 @@ import os
 import secrets
 import stat
 from pathlib import Path
+from typing import BinaryIO
 
 from shared.errors import ConfigError, DiskFull, InputError, ResourceError, TwokeyError
 
@@ -32,10 +33,30 @@ def storage_error(error: OSError, what: str, path: Path) -> TwokeyError:
     return ResourceError(f"{what} {path}: {error.strerror or type(error).__name__}")
 
 
+def open_given(path: Path, what: str) -> int:
+    """A handle to read a file that somebody gave, or a link to one.
+
+    Raises ConfigError, also for what is no regular file: a pipe would be waited for without end.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise file_error(error, what, path) from None
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise ConfigError(f"{what} {path}: not a regular file")
+    return handle
+
+
+def open_input(path: Path, what: str) -> BinaryIO:
+    """As `open_given`, as a file object."""
+    return os.fdopen(open_given(path, what), "rb")
+
+
 def read_small(path: Path, what: str, limit: int = SMALL_FILE_LIMIT) -> bytes:
     """The whole content. Raises ConfigError when it is not there, InputError above `limit`."""
     try:
-        with path.open("rb") as file:
+        with open_input(path, what) as file:
             content = file.read(limit + 1)
     except OSError as error:
         raise file_error(error, what, path) from None

@@ -17,7 +17,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from shared.atomicfile import SMALL_FILE_LIMIT
+from shared.atomicfile import SMALL_FILE_LIMIT, open_input
 from shared.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -40,7 +40,7 @@ def load(model: type[Model], path: Path) -> Model:
     defaults that are relative paths, are relative to the folder of the file.
     """
     try:
-        with path.open("rb") as file:
+        with open_input(path, "configuration file") as file:
             content = file.read(SMALL_FILE_LIMIT + 1)
     except OSError as error:
         raise ConfigError(f"configuration file {path}: {error.strerror}") from error

@@ -8,10 +8,12 @@ durable transaction carries all earlier written ones with it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
 import sqlite3
+import stat
 import struct
 import threading
 from collections.abc import Iterator
@@ -74,7 +76,7 @@ class Database:
         self._lock_file = _take_lock(path, kind)
         self._connections: list[sqlite3.Connection] = []
         try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            _make_file(path, kind)
             with self._typed_errors():
                 self._connection = self._connect(secure_delete)
                 self._check_identity(application_id, version, schema)
@@ -276,6 +278,24 @@ def _seal(*values: int | str | bytes | None) -> bytes:
         state.update(f"{type(value).__name__} {len(content)} ".encode())
         state.update(content)
     return state.digest()
+
+
+def _make_file(path: Path, kind: str) -> None:
+    """An empty file where there is none. Raises FormatError for a link: its lock would be another.
+
+    Also for anything else that is no regular file.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        handle = os.open(path, flags, 0o600)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise FormatError(f"{kind} {path}: is a link, expected a regular file") from None
+        raise
+    regular = stat.S_ISREG(os.fstat(handle).st_mode)
+    os.close(handle)
+    if not regular:
+        raise FormatError(f"{kind} {path}: not a regular file")
 
 
 def _number(cursor: sqlite3.Cursor) -> int:

@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.atomicfile import file_error
+from shared.atomicfile import file_error, open_given
 from shared.chunkcipher import ChunkCipher
 from shared.engine_header import (
     KEY_BYTES,
@@ -113,10 +113,7 @@ class EngineFile:
         session name).
         """
         where = f"engine file {path}"
-        try:
-            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise file_error(error, "engine file", path) from None
+        handle = open_given(path, "engine file")
         try:
             signed = read_header_from(handle, where)
             header = signed.verify(dealer, where)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeGuard, get_args
 
-from shared.atomicfile import file_error
+from shared.atomicfile import file_error, open_input
 from shared.chunkcipher import ChunkCipher
 from shared.engine_plan import CLIENTS_LIMIT, Plan, Stream, client, plan_of_rows
 from shared.errors import FormatError, InputError
@@ -190,7 +190,7 @@ def read_engine_header(path: Path) -> SignedEngineHeader:
     Raises ConfigError (missing), FormatError.
     """
     try:
-        with path.open("rb") as file:
+        with open_input(path, "engine file") as file:
             return read_header_from(file.fileno(), f"engine file {path}")
     except OSError as error:
         raise file_error(error, "engine file", path) from None

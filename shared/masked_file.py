@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.atomicfile import file_error, make_folder
+from shared.atomicfile import file_error, make_folder, open_input
 from shared.engine_client import ClientMasks
 from shared.errors import (
     AuthenticationFailed,
@@ -222,7 +222,7 @@ def read_masked(path: Path) -> MaskedFile:
     """Reads a file. Raises ConfigError (missing), FormatError for anything that is not exact."""
     where = f"masked file {path}"
     try:
-        with path.open("rb") as file:
+        with open_input(path, "masked file") as file:
             handle = file.fileno()
             found = _FORMAT.read(handle, where)
             header = _decode(found, where)

@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.atomicfile import file_error
+from shared.atomicfile import file_error, open_given
 from shared.chunkcipher import ChunkCipher, octets
 from shared.errors import AuthenticationFailed, HeaderMismatch, InputError
 from shared.headerfile import read_exactly
@@ -105,10 +105,7 @@ class MaterialFile:
         (another dealer, recipient or key), HeaderMismatch.
         """
         where = f"material file {path}"
-        try:
-            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise file_error(error, "material file", path) from None
+        handle = open_given(path, "material file")
         try:
             signed = read_header_from(handle, where)
             signed.verify(dealer, where)

@@ -11,7 +11,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any, Final, Literal, TypeGuard
 
-from shared.atomicfile import file_error
+from shared.atomicfile import file_error, open_given
 from shared.chunkcipher import ChunkCipher
 from shared.errors import FormatError, InputError
 from shared.hashing import digest, encode
@@ -236,7 +236,7 @@ def read_header(path: Path) -> SignedHeader:
     """
     where = f"material file {path}"
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        handle = open_given(path, "material file")
         try:
             return read_header_from(handle, where)
         finally:

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.atomicfile import PRIVATE, write_atomic
+from shared.atomicfile import PRIVATE, open_input, write_atomic
 from shared.errors import FormatError, InputError, ModelMismatch, RangeError
 from shared.fixedpoint import check_entries, quantise
 from shared.hashing import digest
@@ -169,7 +169,7 @@ def load(path: Path) -> Watchlist:
     Raises InputError when it can't be read, FormatError or RangeError when it is not valid.
     """
     try:
-        with path.open("rb") as file:
+        with open_input(path, "watchlist") as file:
             content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise InputError(f"watchlist {path}: {error.strerror or 'not readable'}") from error

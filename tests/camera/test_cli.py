@@ -102,7 +102,7 @@ def test_init_makes_a_folder_that_reads_back_and_leaves_one_that_is_there(
 
 def test_a_missing_or_misspelt_configuration_is_one_line(folder: Folder, call: Call) -> None:
     gone = folder.path / "gone.toml"
-    refused(call, 2, "gone.toml: No such file", "run", "-c", gone, "x.png")
+    refused(call, 2, "gone.toml: not found", "run", "-c", gone, "x.png")
     path = folder.path / CONFIG_FILE
     path.write_text(path.read_text() + "\nmin_fase = 40\n")
     refused(call, 2, "unknown key min_fase, perhaps min_face?", "run", "-c", path, "x.png")
