@@ -99,11 +99,15 @@ def check_chain(records: Sequence[Record], known: Head = EMPTY) -> list[str]:
     found = []
     head = EMPTY
     for record in records:
+        if not record.well_formed():
+            found.append(f"record {head.sequence + 1} was changed: it is malformed")
+            head = Head(head.sequence + 1, b"")
+            continue
         if record.sequence != head.sequence + 1:
             found.append(f"found record {record.sequence} after record {head.sequence}")
         elif record.previous != head.digest:
             found.append(f"record {record.sequence} does not follow from the one before it")
-        if not record.well_formed() or record.digest != record.expected_digest():
+        if record.digest != record.expected_digest():
             found.append(f"record {record.sequence} was changed: its digest is another")
         head = record.head
     if known.sequence:

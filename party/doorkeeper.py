@@ -56,10 +56,15 @@ class Doorkeeper:
         """Once; what was shut, a line each."""
         drained, self._listener.drained = self._listener.drained, False
         known, self._known = self._known, {}
+        former = {one.handle for one in known.values()}
         shut = []
         for inode, handle, received in connections(self._port):
             delivered = self._listener.delivered.get(handle, 0)
-            one = known.get(inode) or _Connection(handle, seconds, False, 0, 0)
+            one = known.get(inode)
+            if one is None:
+                # What was delivered may be of the connection that had this descriptor before.
+                begin = (received, delivered) if handle in former else (0, 0)
+                one = _Connection(handle, seconds, False, *begin)
             self._known[inode] = one
             if delivered != one.delivered:
                 one.heard = True

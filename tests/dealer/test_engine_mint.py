@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -186,15 +187,18 @@ def test_a_failed_job_leaves_nothing_behind(
 ) -> None:
     """Both files are synced, then both folders."""
     left = [survives]
-    fsync = os.fsync
 
-    def fail(handle: int) -> None:
-        if left[0] == 0:
-            raise OSError(28, "No space left on device")
-        left[0] -= 1
-        fsync(handle)
+    def failing(sync: Callable[[int], None]) -> Callable[[int], None]:
+        def fail(handle: int) -> None:
+            if left[0] == 0:
+                raise OSError(28, "No space left on device")
+            left[0] -= 1
+            sync(handle)
 
-    monkeypatch.setattr(os, "fsync", fail)
+        return fail
+
+    for name in ("fsync", "fdatasync"):
+        monkeypatch.setattr(os, name, failing(getattr(os, name)))
     order = EngineOrder(plan({TRIPLE: 1}), "x", stage.parties[0].public, stage.parties[1].public)
     with pytest.raises(Exception, match="no space left"):
         mint_engine(order, stage.dealer, tmp_path)
@@ -203,6 +207,7 @@ def test_a_failed_job_leaves_nothing_behind(
 
 KILLED = """
 import os, signal, sys
+from collections.abc import Callable
 from pathlib import Path
 from dealer.engine_job import EngineOrder, mint_engine
 from dealer.folderlock import FolderLock
