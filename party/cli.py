@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from pathlib import Path
@@ -10,12 +9,14 @@ from typing import NoReturn
 
 import click
 import orjson
+from threadpoolctl import threadpool_limits
 
 from party.auditcli import audit_group
 from party.config import PartyConfig
 from party.enroll import enroll_command
 from party.private.command import add_shared, private_match
 from party.status import STATUS_FILE, read_status, render_status
+from party.warmup import settle_heap
 from shared import config, watchlist
 from shared.cli import program, run
 from shared.errors import EXIT_OK, EXIT_RESOURCE
@@ -72,11 +73,11 @@ def init(
 def serve(config_path: Path) -> int:
     """Prepare, match and report until SIGTERM or Ctrl-C."""
     settings = config.load(PartyConfig, config_path)
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, str(settings.threads))  # before the numeric library loads
     from party.node import PartyNode
 
+    threadpool_limits(settings.threads)
     node = PartyNode(config_path.parent, settings)
+    settle_heap()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: node.stop())
     try:

@@ -1,6 +1,8 @@
-"""Every kernel once, on next to nothing, so that none is compiled or loaded while a peer waits."""
+"""What is done once before a peer waits: kernels are compiled and loaded, the heap is settled."""
 
 from __future__ import annotations
+
+import gc
 
 import numpy as np
 
@@ -10,6 +12,7 @@ from shared.matchinputs import dcf_key, match_inputs, match_inputs_each
 from shared.params import Parameters
 from shared.secret import Secret
 
+_YOUNG = 10_000  # objects made before the young ones are looked through
 _PARAMS = Parameters(
     dim=1,
     fraction_bits=1,
@@ -43,3 +46,14 @@ def warm_up() -> None:
     packed = np.zeros((1, 1), dtype=np.uint8)
     bitkernels.pack_bits(tags, packed)
     bitkernels.unmask(tags, packed, found.deltas, tags.copy())
+
+
+def settle_heap() -> None:
+    """What was loaded so far is never looked through for garbage again.
+
+    Else each full collection walks some 140,000 objects of the compiler's and libraries', and
+    faces wait for it. What comes later is collected as before, if less often.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_YOUNG, *gc.get_threshold()[1:])

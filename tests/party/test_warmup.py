@@ -1,0 +1,49 @@
+"""What a party process does once, before it serves."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import orjson
+import pytest
+
+from party.config import PartyConfig
+from shared import config
+
+SERVED = """
+import gc, json, sys
+from threadpoolctl import threadpool_info
+import party.node
+
+class Seen:
+    def __init__(self, *_): pass
+    def run(self):
+        blas = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+        young = gc.get_threshold()[0]
+        print(json.dumps({"blas": blas, "frozen": gc.get_freeze_count(), "young": young}))
+    def close(self): pass
+
+party.node.PartyNode = Seen
+from party.cli import main
+sys.argv = ["twokey-party", "run", "-c", sys.argv[1]]
+main()
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_party_runs_with_the_threads_it_is_given_and_a_settled_heap(
+    tmp_path: Path, threads: int
+) -> None:
+    path = tmp_path / "party.toml"
+    config.write_default(PartyConfig, path, {"party": 0, "threads": threads})
+    done = subprocess.run(
+        [sys.executable, "-c", SERVED, str(path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    seen = orjson.loads(done.stdout)
+    assert seen["blas"]
+    assert set(seen["blas"]) == {threads}
+    assert seen["frozen"] > 10_000
+    assert seen["young"] == 10_000
