@@ -38,6 +38,7 @@ from shared.messages import (
     Held,
     Hello,
     PartyMessage,
+    Paused,
     Ping,
     PlaceMap,
     PlaceMapAgreed,
@@ -47,6 +48,7 @@ from shared.messages import (
     Refused,
     Reveal0,
     Run,
+    Stopping,
     pack_runs,
     unpack_runs,
 )
@@ -98,6 +100,8 @@ class FollowSession(WindowSession):
         self._placed_since: dict[bytes, float] = {}
         self._removed: set[bytes] = set()
         self._map_due: float | None = None
+        self._asked_to_pause = False
+        self._paused = False
         self._recovered: list[Settled] = []
         for pending in self.journal.pending():
             if pending.opening is not None and pending.context:
@@ -121,7 +125,9 @@ class FollowSession(WindowSession):
         """Tells P0 what is held, and keeps the deadlines."""
         if self.session is None:
             return
-        if self._announce and not self.draining:
+        if self.draining:
+            self._ask_to_pause()
+        elif self._announce:
             self._tell_held()
         refuse_late("check", self._checks, moment.seconds)
         refuse_late("batch", self._batches, moment.seconds)
@@ -159,6 +165,8 @@ class FollowSession(WindowSession):
             case Refused():
                 if message.error == StaleMessage.__name__:  # P0 awaits nothing of that session
                     self._forget_openings(message.session, _MOST_NUMBERS)
+            case Paused() if self._asked_to_pause and not self._paused:
+                self._paused = True
             case _:
                 raise ProtocolViolation(f"P0 sent a {type(message).__name__}")
 
@@ -195,6 +203,7 @@ class FollowSession(WindowSession):
         self._batches.clear()
         self._tables.clear()
         self._announce = list(self.intake)
+        self._asked_to_pause = self._paused = False
         self._state = None
         self._map_due = None
         return in_flight
@@ -213,8 +222,8 @@ class FollowSession(WindowSession):
 
     @property
     def expects_more(self) -> bool:
-        """Whether P0 may still begin a batch with faces that it was told of."""
-        return self.session is not None and len(self.intake) > len(self._announce)
+        """Whether P0 may still begin a check or a batch, or one of its may be on the way."""
+        return self.session is not None and not self._paused
 
     @property
     def in_flight(self) -> int:
@@ -355,6 +364,11 @@ class FollowSession(WindowSession):
         passed = check.state.receive(message)
         self.keep(passed)
         del self._checks[message.check]
+
+    def _ask_to_pause(self) -> None:
+        if self.session is not None and not self._asked_to_pause:
+            self._asked_to_pause = True
+            self.send(Stopping(self.session))
 
     # -- match ---------------------------------------------------------------------------
 

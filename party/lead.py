@@ -34,6 +34,7 @@ from shared.messages import (
     Held,
     Hello,
     PartyMessage,
+    Paused,
     Ping,
     PlaceMap,
     PlaceMapAgreed,
@@ -42,6 +43,7 @@ from shared.messages import (
     Refused,
     Reveal1,
     Run,
+    Stopping,
     pack_runs,
     unpack_runs,
 )
@@ -87,6 +89,7 @@ class LeadSession(WindowSession):
         self._wanting: dict[bytes, None] = {}  # sets to prepare, the longest waiting first
         self._late: dict[tuple[bytes, int], tuple[P0Confirming, Settled]] = {}
         self._placeless: set[bytes] = set()
+        self._stops_by: float | None = None  # P1 said so, and this session is to end by then
         for pending in self.journal.pending():
             if pending.expected is not None and pending.commitment and pending.context:
                 settled = Settled.decode(pending.context)
@@ -111,7 +114,10 @@ class LeadSession(WindowSession):
         refuse_late("batch", self._batches, moment.seconds)
         if self._proposals and moment.seconds > self._proposal_due:
             raise PeerVanished("P1 agreed to no place map in time")
-        if not self.draining:
+        if self._stops_by is not None:
+            if moment.seconds > self._stops_by:
+                raise PeerVanished("P1 said that it stops, and has not in time")
+        elif not self.draining:
             self._start_checks(moment)
             self._start_batches(moment)
 
@@ -143,6 +149,9 @@ class LeadSession(WindowSession):
                 self._held_by_peer(message)
             case Reveal1():
                 self._reveal1(message, moment)
+            case Stopping() if self._stops_by is None:
+                self._stops_by = moment.seconds + self.limits.confirm_deadline
+                self.send(Paused(message.session))
             case Ping() | Refused():  # in a session, a refusal has been dealt with
                 pass
             case _:
@@ -195,6 +204,7 @@ class LeadSession(WindowSession):
         self._batches.clear()
         self._queue.clear()
         self._proposals.clear()
+        self._stops_by = None
         self._nonce = self.outbox.random(16)
         self._next_hello = moment.seconds + HELLO_SECONDS
         return in_flight
@@ -407,7 +417,7 @@ class LeadSession(WindowSession):
         return self.ledger(run.set_id).finished(run.first, run.length)
 
     def _may_start(self) -> bool:
-        return self.session is not None and not self.draining
+        return self.session is not None and not self.draining and self._stops_by is None
 
     def _reveal(self, batch: list[HeldFaces], mask: int, moment: Moment) -> None:
         runs = [held.run for held in batch]

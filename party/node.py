@@ -272,7 +272,7 @@ class PartyNode:
     def _drain(self) -> None:
         """Lets batches and checks in flight end, for a few seconds at most.
 
-        P0 may begin another one with faces that it was told of: until it is quiet for a while.
+        P1 asks P0 to begin no more of them, and waits for its answer.
         """
         for session in self._sessions.values():
             session.draining = True

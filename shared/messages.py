@@ -278,6 +278,20 @@ class Ping:
     settled: U64
 
 
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """P1 is about to end this session in good order: P0 is to begin nothing more in it."""
+
+    session: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """P0 begins nothing more in this session: what it has begun came before this."""
+
+    session: Digest
+
+
 # -- between a camera and a party ------------------------------------------------------
 
 
@@ -354,6 +368,8 @@ PartyMessage = (
     | Refused
     | Burned
     | Ping
+    | Stopping
+    | Paused
 )
 CameraMessage = CameraHello | Welcome | Faces | FaceAck | CameraRefused
 
@@ -376,6 +392,8 @@ PARTY_CODEC = Codec(
         30: Refused,
         31: Burned,
         32: Ping,
+        33: Stopping,
+        34: Paused,
     }
 )
 CAMERA_CODEC = Codec({40: CameraHello, 41: Welcome, 42: Faces, 43: FaceAck, 44: CameraRefused})

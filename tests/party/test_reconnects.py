@@ -31,7 +31,7 @@ from shared.messages import (
     Run,
 )
 from tests.adversary.meeting import EVERYBODY, aftermath, goes_on, meet, outcome
-from tests.support.pair import LIMITS, Frames, Pair
+from tests.support.pair import LIMITS, Frames, Pair, honest
 from tests.support.scenes import NEAR_ADA, STRANGER, ground, watchlist
 
 KINDS = (Hello, Prep0, Prep1, Prep2, Prep3, Prep4, Reveal0, Reveal1, Confirm0, Confirm1)
@@ -396,25 +396,36 @@ def test_a_party_that_stops_in_good_order_says_so_and_the_other_waits_for_it(sto
             assert side.told("refused") == side.told("outage") == []
 
 
-def test_p1_that_is_about_to_stop_expects_the_faces_that_p0_was_told_of_and_no_others() -> None:
-    held: list[bool] = []
+@pytest.mark.parametrize("kind", [Prep0, Reveal0])
+def test_what_p0_began_before_it_heard_that_p1_stops_is_ended_and_nothing_is_burned(
+    kind: type[PartyMessage],
+) -> None:
+    pair: Pair
 
-    def slow(sender: int, message: PartyMessage, frames: Frames) -> list[Frames]:
-        return [] if held and sender == 0 and isinstance(message, Reveal0) else [frames]
+    def crossing(sender: int, message: PartyMessage, frames: Frames) -> list[Frames]:
+        if sender == 0 and isinstance(message, kind):
+            pair.p1.session.draining = True  # it is asked to stop while this is on its way
+        return [frames]
 
-    with Pair(ground(), watchlist(), tap=slow) as pair:
+    with Pair(ground(), watchlist()) as pair:
         assert pair.run(5, pair.prepared)
-        held.append(True)
-        pair.cameras["north"].send([NEAR_ADA], to=[1])
-        pair.tick()
-        assert pair.p1.session.expects_more
-        assert not pair.p0.session.expects_more
-        pair.p1.session.draining = True
-        pair.cameras["east"].send([NEAR_ADA], to=[1])
-        pair.tick()
-        assert len(pair.p1.session.intake) == 2
-        held.clear()
-        pair.cameras["north"].resend(0, to=[0])
+        pair.tap = crossing
+        pair.cameras["north"].send([NEAR_ADA, STRANGER])
+        assert pair.run(5, lambda: pair.p1.session.draining)
+        assert pair.p1.session.busy or pair.p1.session.expects_more
         assert pair.run(5, lambda: not pair.p1.session.busy and not pair.p1.session.expects_more)
-        assert pair.p1.verified() == {("north", 0): ("ada",)}
-        assert len(pair.p1.session.intake) == 1
+        assert not pair.p0.session.busy
+        pair.cameras["east"].send([NEAR_ADA])
+        pair.run(1)
+        assert not pair.p0.session.busy
+        pair.restart(1, orderly=True)
+        pair.tap = honest
+        for name in ("north", "east"):
+            pair.cameras[name].resend(0)
+        assert pair.run(8, pair.settled)
+        for side in pair.sides:
+            assert side.verified()[("north", 0)] == ("ada",)
+            assert side.verified()[("east", 0)] == ("ada",)
+            assert side.told("outage") == side.told("burned") == []
+            for held in side.session.sets:
+                assert not side.journal.ledger(held).burned.total

@@ -29,6 +29,8 @@ LAYOUT = {
     "Refused": (30, "session error detail"),
     "Burned": (31, "session *runs"),
     "Ping": (32, "session clock_ms settled"),
+    "Stopping": (33, "session"),
+    "Paused": (34, "session"),
     "CameraHello": (40, "window camera mint_id params clock_ms"),
     "Welcome": (41, "window camera mint_id high_water clock_ms"),
     "Faces": (42, "mint_id params window camera first *times *masked"),
