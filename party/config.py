@@ -135,6 +135,11 @@ class PartyConfig(Config):
     ready_disk_mib: int = Field(
         default=256, ge=0, description="Free space in MiB below which /readyz says no."
     )
+    keep_events_days: float = Field(
+        default=30.0,
+        gt=0,
+        description="So long the faces of a window that has ended stay in state/events.sqlite.",
+    )
     announce_missing_seconds: float = Field(
         default=3600.0,
         ge=0,

@@ -104,7 +104,8 @@ class Told:
 
 
 def load_told(connection: sqlite3.Connection) -> dict[bytes, Told]:
-    """What was told of each set, by set id."""
+    """What was told of each set, by set id; sets of which nothing is left are dropped."""
+    connection.execute("DELETE FROM sets WHERE window NOT IN (SELECT window FROM groups)")
     sets = {
         set_id: Told(number)
         for set_id, number in connection.execute("SELECT set_id, number FROM sets")

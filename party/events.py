@@ -10,8 +10,9 @@ import logging
 import operator
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Self
 
@@ -50,6 +51,7 @@ from shared.sets import SetName
 __all__ = ["Announcement", "EventBatch", "EventStore", "FaceEvent", "Status"]
 
 _MOST_MS = (1 << 63) - 1
+_FORGOTTEN_AT_ONCE = 64  # batches: faces wait for it
 _log = logging.getLogger(__name__)
 
 
@@ -95,6 +97,7 @@ class EventStore:
             application_id=APPLICATION_ID,
             version=VERSION,
             schema=SCHEMA,
+            secure_delete=True,  # what is forgotten is not to be read from free pages
             page_bytes=2048,  # a batch of one face touches a page of each of four tables
         )
         try:
@@ -232,19 +235,28 @@ class EventStore:
             rows = connection.execute("SELECT at_ms, kind, detail FROM announcements").fetchall()
         return [Announcement(*row) for row in rows]
 
-    def forget_window(self, window: str) -> None:
-        """Drops a window's faces from the database; the file of JSON lines is left alone."""
+    def forget_before(self, at_ms: int, kept: Set[str]) -> int:
+        """Drops the oldest faces if they were told before this, a bounded number a call.
+
+        kept: windows of which nothing is dropped. Returns how many batches went. The audit log, the
+        announcements and the file of JSON lines are left alone.
+        """
         with self._db.lock:
-            with self._db.transaction(durable=True) as connection:
-                connection.execute(
-                    "DELETE FROM faces WHERE set_number IN"
-                    " (SELECT number FROM sets WHERE window=?)",
-                    (window,),
-                )
-                connection.execute("DELETE FROM groups WHERE window=?", (window,))
-                connection.execute("DELETE FROM sets WHERE window=?", (window,))
             with self._db.reading() as connection:
-                self._sets = load_told(connection)
+                oldest = connection.execute(
+                    "SELECT sequence, faces, window, at_ms FROM groups ORDER BY sequence LIMIT ?",
+                    (_FORGOTTEN_AT_ONCE,),
+                ).fetchall()
+            gone = list(takewhile(lambda g: g[3] < at_ms and g[2] not in kept, oldest))
+            if gone:
+                with self._db.transaction(durable=False) as connection:
+                    for first, faces, _, _ in gone:
+                        last = first + faces - 1
+                        connection.execute(
+                            "DELETE FROM faces WHERE sequence BETWEEN ? AND ?", (first, last)
+                        )
+                        connection.execute("DELETE FROM groups WHERE sequence=?", (first,))
+            return len(gone)
 
     # -- inside --------------------------------------------------------------------------
 

@@ -70,6 +70,7 @@ _ROUND_PEER = 256
 _AHEAD_FACES = 64
 _ROUND_CAMERA = 64
 _SECOND = 1.0
+_DAY_MS = 86_400_000
 _QUIET_SECONDS = 0.2
 _KEY_CHECK_SECONDS = 60.0
 _MAX_MESSAGE = 80 << 20
@@ -145,7 +146,7 @@ class PartyNode:
                 self._listen(peer.curve_key)
                 self._metrics = _metrics(config.metrics_listen)
                 self._health = _health(config, role.state)
-                self._upkeep = Upkeep(self.journal.maintain, self.events.maintain)
+                self._upkeep = Upkeep(self.journal.maintain, self.events.maintain, self._forget)
                 self._acks = Acknowledgements(self._sync, self._to_camera)
             except BaseException:
                 self.events.close()
@@ -419,6 +420,11 @@ class PartyNode:
     def _sync(self) -> None:
         self.journal.sync()
         self.events.sync()
+
+    def _forget(self) -> None:
+        """Some of the faces that are not to be kept any longer; on the thread of the upkeep."""
+        before = now().wall_ms - round(self.config.keep_events_days * _DAY_MS)
+        self.events.forget_before(before, frozenset(self._sessions))
 
     def _flush_peer(self) -> None:
         for message in self.outbox.take_peer():

@@ -262,15 +262,45 @@ def test_a_half_written_line_is_taken_back(tmp_path: Path, monkeypatch: pytest.M
     file.close()
 
 
-def test_a_forgotten_window_leaves_the_database(tmp_path: Path) -> None:
+def test_what_was_told_too_long_ago_leaves_the_database_and_nothing_else(tmp_path: Path) -> None:
     with open_store(tmp_path) as store:
         fill(store)
-        before = (tmp_path / "events.jsonl").read_bytes()
-        store.forget_window("w1")
+        store.announce("outage", "x")
+        lines_before = (tmp_path / "events.jsonl").read_bytes()
+        head = store.audit_head
+        told_at = {event.at_ms for event in store.events()}
+        assert store.forget_before(min(told_at), frozenset()) == 0
+        assert store.forget_before(max(told_at) + 1, frozenset({"w1"})) == 0
+        assert store.events()
+        while store.forget_before(max(told_at) + 1, frozenset()):
+            pass
         assert store.events() == []
     with open_store(tmp_path) as store:
         assert store.events() == []
-        assert (tmp_path / "events.jsonl").read_bytes() == before
+        assert [a.kind for a in store.announcements()].count("outage") == 2
+        assert store.audit_head == head
+        assert (tmp_path / "events.jsonl").read_bytes() == lines_before
+        store.record(batch(Run(F, 90, 1), matches={0: [0]}))
+        assert [(event.camera, event.slot) for event in store.events()] == [("front", 90)]
+
+
+def test_only_some_batches_are_forgotten_at_once_the_oldest_first(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        for slot in range(70):
+            store.record(batch(Run(F, slot, 1), batch_id=bytes([slot])))
+        assert store.forget_before(1 << 62, frozenset()) == 64
+        assert [event.slot for event in store.events()] == list(range(64, 70))
+        assert store.forget_before(1 << 62, frozenset()) == 6
+        assert store.forget_before(1 << 62, frozenset()) == 0
+
+
+def test_a_forgotten_name_is_not_to_be_found_in_the_file_any_more(tmp_path: Path) -> None:
+    with open_store(tmp_path) as store:
+        store.record(batch(Run(F, 0, 2), matches={1: [2]}))
+        store.forget_before(1 << 62, frozenset())
+    content = (tmp_path / "events.sqlite").read_bytes()
+    assert b"SQLite" in content
+    assert "Žofie".encode() not in content
 
 
 def test_the_database_can_be_read_with_sql(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +12,14 @@ import numpy as np
 import pytest
 
 from party.config import PartyConfig
+from party.events import EventBatch
 from party.materialfolder import FoundFile
 from party.node import PartyNode
 from party.windowstate import Moment
 from perf.deployment import Deployment, deploy
 from shared import config
 from shared.errors import FormatError, HeaderMismatch, WindowClosed
-from shared.messages import CameraMessage, FaceAck, Outcome, Refused
+from shared.messages import CameraMessage, FaceAck, Outcome, Refused, Run
 from shared.transport import Received
 from shared.watchlist import Person
 from shared.windowkeys import Window, private_path, publish_window_key
@@ -177,3 +179,23 @@ def test_what_is_refused_to_one_camera_is_logged_once_a_second(
         node._read_cameras()
     assert end.send.call_count == 500
     assert 2 <= sum("camera door" in line for line in caplog.messages) <= 4
+
+
+def test_faces_are_kept_as_long_as_configured_and_those_of_an_open_window_longer(
+    made: Deployment, node: PartyNode
+) -> None:
+    day = 86_400_000
+    now_ms = time.time_ns() // 1_000_000
+    node._every_second(Moment(1e9, made.window.start_ms))
+    assert made.window.id in node._sessions
+    for window, age in (("old", 31), ("young", 29), (made.window.id, 31)):
+        run = Run(bytes([age, len(window)]) * 4, 0, 1)
+        times = np.array([now_ms], dtype=np.uint64)
+        bits = np.zeros((1, 0), dtype=np.bool_)
+        node.events.record(
+            EventBatch(
+                b"b", window, (run,), (CAMERA,), times, (), bits, bytes(32), now_ms - age * day
+            )
+        )
+    node._forget()
+    assert [event.window for event in node.events.events()] == ["young", made.window.id]
