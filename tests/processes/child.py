@@ -25,11 +25,13 @@ from typing import Any
 import click
 import msgpack
 import numpy as np
+from numpy.typing import NDArray
 
 from camera import sets as camera_sets
 from camera.agent import CameraAgent
 from camera.config import CameraConfig
 from camera.journal import CameraJournal
+from camera.masking import Masker
 from camera.pipeline import Captured
 from camera.ratchetfile import RatchetFile
 from camera.runner import CameraRunner
@@ -202,13 +204,21 @@ def camera(stop: Stop, config_path: str, faces_path: str, size: int, pause: floa
     stop.around_sending(CameraAgent, "_send", to_party)
     logs.configure(os.environ.get(LEVEL, "warning"))
     faces = np.load(faces_path, allow_pickle=False)
+    inner = Masker.mask
+
+    def mask(masker: Masker, first: int, rows: NDArray[np.int64]) -> NDArray[np.uint32]:
+        """The rows of these slots: burned ones may have been left out since the capture."""
+        return inner(masker, first, faces[first : first + len(rows)])
+
+    Masker.mask = mask  # type: ignore[method-assign, assignment]
     enough = Path(faces_path).with_name(ENOUGH)
     settings = config.load(CameraConfig, Path(config_path))
     with CameraRunner(Path(config_path).parent, settings) as runner:
 
         def captured() -> Iterator[Captured]:
-            (known,) = (s for s in runner._journal.sets() if s.name == runner.set.name)
-            for first in range(known.next_slot, len(faces), size):
+            # How many faces there are; which ones they are is decided with their slots.
+            set_id = runner.set.name.set_id()
+            while (first := runner._journal.next_slot(set_id)) < len(faces):
                 if enough.exists():
                     return
                 yield Captured(time.time_ns() // 1_000_000, faces[first : first + size], ())
