@@ -44,10 +44,13 @@ def mark_begun(state: Path, header: EngineHeader) -> None:
                 (header.mint_id, header.window.id, header.name),
             )
         except sqlite3.IntegrityError:
-            raise SlotReused(
-                f"engine session {header.name} of window {header.window.id}: it has begun before "
-                "and is never resumed; its material is spent"
-            ) from None
+            raise _spent(header) from None
+
+
+def refuse_begun(state: Path, header: EngineHeader) -> None:
+    """Raises SlotReused when a session was marked here; otherwise as `mark_begun`."""
+    if has_begun(state, header):
+        raise _spent(header)
 
 
 def has_begun(state: Path, header: EngineHeader) -> bool:
@@ -94,6 +97,13 @@ class MaskJournal:
     def close(self) -> None:
         """Lets go of the journal; twice is no error."""
         self._database.close()
+
+
+def _spent(header: EngineHeader) -> SlotReused:
+    return SlotReused(
+        f"engine session {header.name} of window {header.window.id}: it has begun before "
+        "and is never resumed; its material is spent"
+    )
 
 
 def _begun(state: Path) -> Database:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from party.engine.check import CheckName, Committed, OpeningLog, verify_sum
 from party.engine.link import Link
 from party.engine.material import Material
-from shared.engine_journal import mark_begun
+from shared.engine_journal import mark_begun, refuse_begun
 from shared.engine_messages import (
     PIECE_BYTES,
     CheckCommit,
@@ -146,6 +146,7 @@ class Exchange:
 
     def _begin(self, material: Material, state: Path) -> bytes:
         header = material.file.header
+        refuse_begun(state, header)  # nobody need wait for a peer to be told that
         mine = EngineHello(self.party, material.set_digest, header.plan.digest(), self._random(16))
         if self.party == 0:
             self._link.meet()  # a peer that is not there yet shall cost nothing

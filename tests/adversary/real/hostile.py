@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Self
 
 import zmq
@@ -51,7 +52,8 @@ class Hostile:
     def send(self, frames: Sequence[Buffer]) -> None:
         """All frames as one message; none where the connection was ended for good."""
         if self.socket.poll(2000, zmq.POLLOUT):
-            self.socket.send_multipart(list(frames), zmq.NOBLOCK)
+            with suppress(zmq.Again):  # it may end just now
+                self.socket.send_multipart(list(frames), zmq.NOBLOCK)
 
     def answers(self, seconds: float) -> list[list[bytes]]:
         """All that comes within this time."""
