@@ -9,14 +9,12 @@ from typing import NoReturn
 
 import click
 import orjson
-from threadpoolctl import threadpool_limits
 
 from party.auditcli import audit_group
 from party.config import PartyConfig
 from party.enroll import enroll_command
 from party.private.command import add_shared, private_match
 from party.status import STATUS_FILE, read_status, render_status
-from party.warmup import settle_heap
 from shared import config, watchlist
 from shared.cli import program, run
 from shared.errors import EXIT_OK, EXIT_RESOURCE
@@ -73,7 +71,10 @@ def init(
 def serve(config_path: Path) -> int:
     """Prepare, match and report until SIGTERM or Ctrl-C."""
     settings = config.load(PartyConfig, config_path)
+    from threadpoolctl import threadpool_limits
+
     from party.node import PartyNode
+    from party.warmup import settle_heap
 
     threadpool_limits(settings.threads)
     node = PartyNode(config_path.parent, settings)
