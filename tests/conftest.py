@@ -1,12 +1,59 @@
-"""Settings of the whole suite."""
+"""Settings of the whole suite, how it is shared out over workers, and the count of all attacks."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from typing import Any
 
+import pytest
 from hypothesis import settings
+
+from tests.adversary.attacks import TALLY
 
 # A busy machine is no failure; continuous integration repeats the same examples.
 settings.register_profile("twokey", deadline=None, print_blob=True)
 settings.register_profile("ci", settings.get_profile("twokey"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "twokey")
+
+_HERE = Path(__file__).parent
+# These start processes that have deadlines: one after the other, whatever else runs.
+_PROCESSES = (
+    "adversary/test_cheating_process.py",
+    "adversary/test_files.py",
+    "adversary/test_strangers.py",
+    "camera/test_end_to_end.py",
+    "perf/test_counts.py",
+    "perf/test_demo.py",
+    "processes/",
+    "test_engine_example.py",
+    "test_quickstart.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All tests of a file run in one worker, and all that start processes in one worker too."""
+    for item in items:
+        file = item.path.relative_to(_HERE).as_posix()
+        group = "processes" if file.startswith(_PROCESSES) else file
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker hands its count of attacks over."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["attacks"] = dict(TALLY)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Takes a worker's count in; one that died has none."""
+    for what, count in getattr(node, "workeroutput", {}).get("attacks", {}).items():
+        TALLY[what] += count
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line, before pytest's own closing line."""
+    if TALLY["tried"]:
+        terminalreporter.write_line(f"attacks: tried {TALLY['tried']}, caught {TALLY['caught']}")
