@@ -8,7 +8,7 @@ import resource
 import socket
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -58,7 +58,7 @@ class Doorkeeper:
         known, self._known = self._known, {}
         former = {one.handle for one in known.values()}
         shut = []
-        for inode, handle, received in connections(self._port):
+        for inode, handle, received in connections(self._port, known):
             delivered = self._listener.delivered.get(handle, 0)
             one = known.get(inode)
             if one is None:
@@ -115,8 +115,12 @@ def raise_open_files() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def connections(port: int) -> Iterator[tuple[int, int, int]]:
-    """Inode, descriptor and bytes received of each connection to this port of this process."""
+def connections(port: int, known: Container[int] = ()) -> Iterator[tuple[int, int, int]]:
+    """Inode, descriptor and bytes received of each connection to this port of this process.
+
+    known: inodes of which that is known already. A descriptor is looked at where it is, without a
+    copy of it: with a thousand cameras each call counts.
+    """
     try:
         handles = [int(name) for name in os.listdir("/proc/self/fd")]
     except OSError:
@@ -126,14 +130,24 @@ def connections(port: int) -> Iterator[tuple[int, int, int]]:
             found = os.fstat(handle)
             if not stat.S_ISSOCK(found.st_mode):
                 continue
-            with socket.socket(fileno=os.dup(handle)) as end:
-                if end.family not in (socket.AF_INET, socket.AF_INET6):
+            # Nothing is asked of the socket for these; the family is that of what it answers.
+            end = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, fileno=handle)
+            try:
+                if found.st_ino not in known and not _accepted(end, port):
                     continue
-                if end.getsockname()[1] != port:
-                    continue
-                end.getpeername()  # fails for the listening one
                 info = end.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+            finally:
+                end.detach()
             received = 0
             if len(info) >= _RECEIVED_AT + _RECEIVED.size:
                 (received,) = _RECEIVED.unpack_from(info, _RECEIVED_AT)
             yield found.st_ino, handle, received
+
+
+def _accepted(end: socket.socket, port: int) -> bool:
+    """Whether this is a connection to the port. Raises OSError for the listening one."""
+    address = end.getsockname()
+    if not isinstance(address, tuple) or len(address) < 2 or address[1] != port:
+        return False
+    end.getpeername()
+    return True
