@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from enum import IntEnum
 
 import numpy as np
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from shared.errors import RangeError
 from shared.messages import Run
 
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC throughout
+_FEW = 4  # up to which numpy costs more than it saves
 _LAST_MOMENT = 253_402_300_799_999  # 9999-12-31T23:59:59.999Z, the last that RFC 3339 can name
 
 
@@ -128,10 +131,17 @@ def announcement_line(sequence: int, at_ms: int, kind: str, detail: str) -> str:
 
 def rfc3339(unix_ms: int) -> str:
     """UTC with milliseconds; moments that have no such name become the last that has."""
-    return _moments(np.array([min(unix_ms, _LAST_MOMENT)], dtype=np.uint64))[0] + "Z"
+    return _moment(unix_ms) + "Z"
+
+
+def _moment(unix_ms: int) -> str:
+    moment = _EPOCH + timedelta(milliseconds=min(unix_ms, _LAST_MOMENT))
+    return moment.isoformat(timespec="milliseconds")
 
 
 def _moments(times: NDArray[np.uint64]) -> list[str]:
+    if len(times) <= _FEW:
+        return [_moment(time) for time in times.tolist()]
     bounded = np.minimum(times, np.uint64(_LAST_MOMENT)).astype("datetime64[ms]")
     moments: list[str] = np.datetime_as_string(bounded).tolist()
     return moments

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from party.eventlines import rfc3339
+from party.eventlines import Group, face_lines, rfc3339
 from party.events import EventBatch, EventStore, Status
 from party.linefile import LineFile
 from shared.errors import FormatError, Locked, RangeError, ResourceError
@@ -323,6 +323,17 @@ def test_a_batch_without_live_places_and_strange_times_are_told(
         "9999-12-31T23:59:59.999Z",
     ]
     assert [event.status for event in store.events()] == [Status.VERIFIED] * 2
+
+
+@pytest.mark.parametrize("moment", [0, 1, 999, AT, 253_402_300_799_999, (1 << 64) - 1])
+def test_a_moment_is_written_the_same_in_few_lines_as_in_many(moment: int) -> None:
+    group = Group("w1", Status.VERIFIED, b"b", bytes(32), AT, None)
+    few, many = (
+        face_lines(1, group, [Run(F, 0, n)], ["front"], np.full(n, moment, dtype=np.uint64), {})
+        for n in (1, 40)
+    )
+    assert few[0] == many[0]
+    assert f'"captured":"{rfc3339(min(moment, 253_402_300_799_999))}"' in few[0]
 
 
 @pytest.mark.parametrize("wrong", ["times", "bits", "cameras"])
