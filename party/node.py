@@ -146,7 +146,12 @@ class PartyNode:
                 self._listen(peer.curve_key)
                 self._metrics = _metrics(config.metrics_listen)
                 self._health = _health(config, role.state)
-                self._upkeep = Upkeep(self.journal.maintain, self.events.maintain, self._forget)
+                self._upkeep = Upkeep(
+                    self.journal.maintain,
+                    self.events.maintain,
+                    self._save_audit_head,
+                    self._forget,
+                )
                 self._acks = Acknowledgements(self._sync, self._to_camera)
             except BaseException:
                 self.events.close()
@@ -447,11 +452,10 @@ class PartyNode:
         self._end_windows(moment)
         self._announce_missing(moment)
         self._reload_watchlist(moment)
-        self._save_audit_head()
         self._write_status(moment, "running")
 
     def _save_audit_head(self) -> None:
-        """The journal learns where the audit log ends, once that is durable."""
+        """The journal learns where the audit log ends, once that is durable; for the upkeep."""
         head = self.events.audit_head
         if head != self._audit_head:
             self.events.sync()
@@ -600,7 +604,12 @@ class PartyNode:
             "windows": [s.status() for s in self._sessions.values()],
         }
         write_atomic(
-            self._state / STATUS_FILE, orjson.dumps(status), "status", mode=PUBLIC, replace=True
+            self._state / STATUS_FILE,
+            orjson.dumps(status),
+            "status",
+            mode=PUBLIC,
+            replace=True,
+            durable=False,  # of no use after a crash, and faces wait for it
         )
         if self._health is not None:
             self._health.update(status)

@@ -98,8 +98,10 @@ def check_private(handle: int, what: str, path: Path) -> None:
         )
 
 
-def write_atomic(path: Path, content: bytes, what: str, *, mode: int, replace: bool) -> None:
-    """Writes a file under a temporary name, fsyncs it and moves it into place.
+def write_atomic(
+    path: Path, content: bytes, what: str, *, mode: int, replace: bool, durable: bool = True
+) -> None:
+    """Writes a file under a temporary name, fsyncs it if `durable`, and moves it into place.
 
     With `replace` False an existing file stays and ConfigError is raised. Raises DiskFull.
     """
@@ -111,7 +113,8 @@ def write_atomic(path: Path, content: bytes, what: str, *, mode: int, replace: b
                 os.fchmod(handle, mode)
                 file.write(content)
                 file.flush()
-                os.fsync(handle)
+                if durable:
+                    os.fsync(handle)
             if replace:
                 temporary.replace(path)
             else:
@@ -119,7 +122,8 @@ def write_atomic(path: Path, content: bytes, what: str, *, mode: int, replace: b
         finally:
             with contextlib.suppress(FileNotFoundError):
                 temporary.unlink()
-        sync_folder(path.parent)
+        if durable:
+            sync_folder(path.parent)
     except FileExistsError:
         raise ConfigError(f"{what} {path}: exists already, and is left as it is") from None
     except OSError as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from shared.atomicfile import (
+    PUBLIC,
     destroy_file,
     make_folder,
     read_private,
@@ -95,3 +96,17 @@ def test_a_link_is_not_followed_when_a_file_is_destroyed(tmp_path: Path) -> None
     with pytest.raises(ConfigError):
         destroy_file(tmp_path / "link", "it")
     assert (tmp_path / "f").read_bytes() == b"keep"
+
+
+def test_what_need_not_outlast_a_crash_waits_for_no_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    path = tmp_path / "status"
+    write_atomic(path, b"1", "status", mode=PUBLIC, replace=True, durable=False)
+    write_atomic(path, b"2", "status", mode=PUBLIC, replace=True, durable=False)
+    assert path.read_bytes() == b"2"
+    assert synced == []
+    write_atomic(path, b"3", "status", mode=PUBLIC, replace=True)
+    assert len(synced) == 2  # the file, and the folder that names it
