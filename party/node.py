@@ -225,6 +225,7 @@ class PartyNode:
 
     def run(self) -> None:
         """Serves until `stop` was called. Raises the typed error that ended it otherwise."""
+        self._every_second(now())  # cameras that wait already shall find their windows open
         log.info("P%d is ready; cameras on %s", self.config.party, self._camera_end.endpoint())
         while not self.stopping:
             self._round()
