@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.adversary.attacks import TALLY
 
@@ -16,7 +17,6 @@ settings.register_profile("twokey", deadline=None, print_blob=True)
 settings.register_profile("ci", settings.get_profile("twokey"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "twokey")
 
-_HERE = Path(__file__).parent
 # These start processes that have deadlines: one after the other, whatever else runs.
 _PROCESSES = (
     "adversary/test_cheating_process.py",
@@ -31,12 +31,17 @@ _PROCESSES = (
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+class _Workers(LoadScopeScheduling):  # type: ignore[misc]
     """All tests of a file run in one worker, and all that start processes in one worker too."""
-    for item in items:
-        file = item.path.relative_to(_HERE).as_posix()
-        group = "processes" if file.startswith(_PROCESSES) else file
-        item.add_marker(pytest.mark.xdist_group(group))
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0].removeprefix("tests/")
+        return "processes" if file.startswith(_PROCESSES) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _Workers:
+    """How tests are shared out over workers."""
+    return _Workers(config, log)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -46,7 +51,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         output["attacks"] = dict(TALLY)
 
 
-@pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Takes a worker's count in; one that died has none."""
     for what, count in getattr(node, "workeroutput", {}).get("attacks", {}).items():
