@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from shared import engine_fss, engine_ring, ring
-from shared.engine_expand import alpha_share, elements, own_values, tile_keys
+from shared import engine_fss, engine_ring, engine_tags, ring
+from shared.engine_expand import alpha_share, delta_share, elements, own_values, tile_keys
 from shared.engine_fss import KEY_TILE
 from shared.engine_plan import HIDDEN, MAC, RING_BITS, ROOT, Family, Kind, Plan, left_of
 from shared.errors import FormatError
@@ -62,6 +62,13 @@ def mint_keys(
         raise FormatError(f"keys: found first item {first}, expected a multiple of {KEY_TILE}")
     _, total = _values(plan, seeds, kind, first, count)
     secret = np.ascontiguousarray(total[0, :, 0])
+    if kind.tags is not None:
+        roots0, roots1 = _roots(plan, seeds, kind, 0, first, count)
+        points, lower, upper = _tagged(seeds, secret, np.ascontiguousarray(total[1, :, 0]))
+        out = np.empty(count * kind.key_bytes, dtype=np.uint8)
+        tiles = tile_keys(plan, kind, 0, set_digest, first, count)
+        engine_tags.generate(kind.tags, tiles, roots0, roots1, points, lower, upper, out)
+        return out
     alpha = _alpha(seeds)
     parts = []
     for number, shape in enumerate(kind.keys):
@@ -70,8 +77,7 @@ def mint_keys(
         engine_fss.generate(
             shape,
             tile_keys(plan, kind, number, set_digest, first, count),
-            elements(plan, seeds.key0, kind, ROOT + number, first, count, 1)[0],
-            elements(plan, seeds.key1, kind, ROOT + number, first, count, 1)[0],
+            *_roots(plan, seeds, kind, number, first, count),
             points,
             _authenticated(below, alpha),
             _authenticated(from_, alpha),
@@ -104,17 +110,36 @@ def _values(plan: Plan, seeds: EngineSeeds, kind: Kind, first: int, count: int) 
     return share0, total
 
 
+def _roots(
+    plan: Plan, seeds: EngineSeeds, kind: Kind, number: int, first: int, count: int
+) -> tuple[U64, U64]:
+    """Both parties' roots of the items' keys of this number: (n, 2) uint64 each."""
+    use = ROOT + number
+    return (
+        elements(plan, seeds.key0, kind, use, first, count, 1)[0],
+        elements(plan, seeds.key1, kind, use, first, count, 1)[0],
+    )
+
+
 def _function(kind: Kind, number: int, secret: U64) -> tuple[U64, U64, U64]:
     """The point and both payloads of key `number`, from r mod 2^64: (n,) uint64 each."""
     ones, zeros = np.ones_like(secret), np.zeros_like(secret)
-    if kind.family is Family.SIGN:
-        top = secret >> np.uint64(RING_BITS - 1)
-        return secret & np.uint64((1 << (RING_BITS - 1)) - 1), ones - top, top
     if kind.family is Family.ZERO:
         return secret, zeros, ones
     if number == 1:
         secret = secret & np.uint64((1 << kind.p) - 1)
     return secret, ones, zeros
+
+
+def _tagged(seeds: EngineSeeds, secret: U64, hidden: U64) -> tuple[U64, U64, U64]:
+    """Point and payloads of a sign's key, from r mod 2^64 and the bit b: (n,) uint64 each.
+
+    The tag is that of top(r) xor [x < r mod 2^63] xor b.
+    """
+    delta = delta_share(seeds.key0, 0) ^ delta_share(seeds.key1, 1)
+    bit = (secret >> np.uint64(RING_BITS - 1)) ^ hidden
+    from_ = (np.uint64(0) - bit) & delta
+    return secret & np.uint64((1 << (RING_BITS - 1)) - 1), from_ ^ delta, from_
 
 
 def _authenticated(payload: U64, alpha: U64) -> U64:
@@ -134,14 +159,15 @@ def _derived(plan: Plan, seeds: EngineSeeds, kind: Kind, first: int, count: int,
         shifted = np.zeros((1, count, 2), dtype=np.uint64)
         shifted[0, :, 0] = total[0, :, 0] >> np.uint64(kind.p)
         return shifted
-    if family is Family.BITS:
+    if kind.hidden:
         shares = [
             elements(plan, key, kind, HIDDEN, first, count, 1) for key in (seeds.key0, seeds.key1)
         ]
-        hidden = ring.add(*shares)[:, :, 0]
-        bits = np.zeros((count, kind.p, 2), dtype=np.uint64)
-        bits[:, :, 0] = (hidden >> np.arange(kind.p, dtype=np.uint64)) & np.uint64(1)
-        return bits
+        hidden = ring.add(*shares)[..., 0].reshape(count, 1)
+        places = np.arange(kind.derived, dtype=np.uint64)
+        bits = np.zeros((count, kind.derived, 2), dtype=np.uint64)
+        bits[..., 0] = (hidden >> places) & np.uint64(1)
+        return bits if kind.wide else np.ascontiguousarray(bits.swapaxes(0, 1))
     if family is Family.MATMUL:
         n, m, p = kind.p, kind.q, kind.r
         left = total[:, : n * m].reshape(count, n, m, 2)

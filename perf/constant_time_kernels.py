@@ -14,8 +14,9 @@ from camera.masking import Masker
 from camera.ratchetfile import RatchetState
 from dealer import mint
 from party import bitkernels
-from shared import dcf, engine_fss, engine_ring, prg, ring
+from shared import dcf, engine_fss, engine_ring, engine_tags, prg, ring
 from shared.engine_fss import KEY_TILE, KeyShape
+from shared.engine_tags import TagShape
 from shared.matchinputs import dcf_key, match_inputs
 from shared.params import Parameters
 from shared.secret import Secret
@@ -97,7 +98,17 @@ class _Made:
 
 def experiments(rng: np.random.Generator) -> Iterator[Experiment]:
     """Every kernel that works on secrets, and the control."""
-    for make in (_dcf, _blocks, _masking, _ring, _bits, _minting, _engine_keys, _engine_ring):
+    for make in (
+        _dcf,
+        _blocks,
+        _masking,
+        _ring,
+        _bits,
+        _minting,
+        _engine_keys,
+        _engine_tags,
+        _engine_ring,
+    ):
         yield from make(rng)
     yield control(rng)
 
@@ -230,7 +241,7 @@ def _engine_keys(rng: np.random.Generator) -> Iterator[Experiment]:
     z = rng.integers(0, 1 << 63, _KEYS, dtype=np.uint64)
     value, mac = (np.empty((_KEYS, 2), dtype=np.uint64) for _ in range(2))
     for name, shape in (
-        ("engine comparison", KeyShape(63, comparison=True)),
+        ("engine comparison", KeyShape(64, comparison=True)),
         ("engine point function", KeyShape(64, comparison=False)),
     ):
         made = _Made(rng)
@@ -246,6 +257,28 @@ def _engine_keys(rng: np.random.Generator) -> Iterator[Experiment]:
         yield made.experiment(
             f"generate {name}", _generate(shape, tiles, both, points, payloads, out)
         )
+
+
+def _engine_tags(rng: np.random.Generator) -> Iterator[Experiment]:
+    shape = TagShape(63)
+    tiles = rng.integers(0, 1 << 63, (1, 2), dtype=np.uint64)
+    z = rng.integers(0, 1 << 63, _KEYS, dtype=np.uint64)
+    tags = np.empty(_KEYS, dtype=np.uint64)
+    made = _Made(rng)
+    roots, words = made.words(_KEYS, 2), made.octets(_KEYS * shape.key_bytes)
+    yield made.experiment(
+        "evaluate engine tags",
+        lambda: engine_tags.evaluate(shape, 1, tiles, roots, words, 0, z, tags),
+    )
+    made = _Made(rng)
+    root0, root1 = made.words(_KEYS, 2), made.words(_KEYS, 2)
+    points = made.words(_KEYS, bits=63)
+    below, from_ = made.words(_KEYS), made.words(_KEYS)
+    out = np.empty(_KEYS * shape.key_bytes, dtype=np.uint8)
+    yield made.experiment(
+        "generate engine tags",
+        lambda: engine_tags.generate(shape, tiles, root0, root1, points, below, from_, out),
+    )
 
 
 def _evaluate(

@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from party import bitkernels
-from shared import dcf, engine_fss, prg, ring
+from shared import dcf, engine_fss, engine_tags, prg, ring
 from shared.engine_fss import KEY_TILE, KeyShape
+from shared.engine_tags import TagShape
 from shared.matchinputs import match_inputs
 from shared.params import Parameters
 from shared.secret import Secret
@@ -124,7 +125,8 @@ def steps(faces: int = FACES) -> dict[str, Step]:
             faces,
             "face",
         ),
-        **_engine_steps("sign", KeyShape(63, comparison=True), 4 * faces),
+        **_sign_steps(4 * faces),
+        **_engine_steps("comparison", KeyShape(64, comparison=True), 4 * faces),
         **_engine_steps("equality", KeyShape(64, comparison=False), 4 * faces),
     }
 
@@ -150,6 +152,31 @@ def _engine_steps(name: str, shape: KeyShape, count: int) -> dict[str, Step]:
         ),
         f"engine: evaluate, {name}": (
             lambda: engine_fss.evaluate(shape, 0, tiles, roots[0], keys, 0, points, value, mac),
+            count,
+            "key",
+        ),
+    }
+
+
+def _sign_steps(count: int) -> dict[str, Step]:
+    """Keys of the engine's signs of 64-bit values."""
+    rng = np.random.default_rng()
+    shape = TagShape(63)
+    tiles = rng.integers(0, 1 << 64, (-(-count // KEY_TILE), 2), dtype=np.uint64)
+    roots = rng.integers(0, 1 << 64, (2, count, 2), dtype=np.uint64)
+    points, below, from_ = rng.integers(0, 1 << 63, (3, count), dtype=np.uint64)
+    keys = np.zeros(count * shape.key_bytes, dtype=np.uint8)
+    tags = np.empty(count, dtype=np.uint64)
+    return {
+        "engine: generate, sign": (
+            lambda: engine_tags.generate(
+                shape, tiles, roots[0], roots[1], points, below, from_, keys
+            ),
+            count,
+            "key",
+        ),
+        "engine: evaluate, sign": (
+            lambda: engine_tags.evaluate(shape, 0, tiles, roots[0], keys, 0, points, tags),
             count,
             "key",
         ),

@@ -21,13 +21,15 @@ _ONES = (1 << 64) - 1
 _CLEAR = _ONES ^ 3  # a seed's two low bits are zero
 
 
-def evaluate(module: ir.Module, target: Target, vectors: int) -> ir.Function:
+def evaluate(module: ir.Module, target: Target, vectors: int, *, wide: bool = False) -> ir.Function:
     """`void (keys, roots, words, width, start, last, z, party, levels, out)`.
 
     keys: the slot's expanded AES-128 key. roots: 16 bytes a place, words: of a tile of `width`
-    places, z: u32 a place, out: u64 a place; all addresses are those of the tile's first place.
+    places, z: u32 a place, u64 if `wide`, out: u64 a place; all addresses are those of the tile's
+    first place.
     """
-    function, new = begin(module, f"twokey_dcf_evaluate_{target.isa}_{target.blocks}_{vectors}", 10)
+    name = f"twokey_dcf_evaluate_{target.isa}_{target.blocks}_{vectors}_{_size(wide)}"
+    function, new = begin(module, name, 10)
     if not new:
         return function
     builder = ir.IRBuilder(function.append_basic_block("entry"))
@@ -44,9 +46,7 @@ def evaluate(module: ir.Module, target: Target, vectors: int) -> ir.Function:
     control = lanes.splat(builder.sub(ir.Constant(I64, 0), party))
     # The low half's bits inverted: a sign is that of the half whose payload is wanted.
     turned = lanes.constant(_ONES, 0)
-    points = [
-        builder.xor(_top_bit_first(lanes, lanes.offset(z, s, 4), levels), turned) for s in starts
-    ]
+    points = [builder.xor(_top_bit_first(lanes, z, s, levels, wide), turned) for s in starts]
 
     def step(level: Any, state: list[Any]) -> list[Any]:
         seeds, controls = state[:vectors], state[vectors : 2 * vectors]
@@ -91,7 +91,7 @@ def evaluate(module: ir.Module, target: Target, vectors: int) -> ir.Function:
     for v, place in enumerate(starts):
         half = lanes.sign(lanes.doubled(points[v]))
         total = builder.xor(sums[v], builder.and_(blocks[v], half))
-        leaf = _leaf_words(lanes, leaves, z, place)
+        leaf = _leaf_words(lanes, leaves, z, place, wide)
         total = builder.xor(total, builder.and_(leaf, controls[v]))
         folded = builder.xor(total, lanes.swapped(total))
         lanes.store(lanes.lows(folded), lanes.offset(out, place, 8))
@@ -99,13 +99,14 @@ def evaluate(module: ir.Module, target: Target, vectors: int) -> ir.Function:
     return function
 
 
-def generate(module: ir.Module, target: Target, vectors: int) -> ir.Function:
+def generate(module: ir.Module, target: Target, vectors: int, *, wide: bool = False) -> ir.Function:
     """`void (keys, roots0, roots1, words, width, start, last, points, below, from_, levels)`.
 
-    points: u32 a place. below, from_: u64 a place, the payloads beta_lt and beta_ge. words is
-    written; the rest as in `evaluate`.
+    points: u32 a place, u64 if `wide`. below, from_: u64 a place, the payloads beta_lt and
+    beta_ge. words is written; the rest as in `evaluate`.
     """
-    function, new = begin(module, f"twokey_dcf_generate_{target.isa}_{target.blocks}_{vectors}", 11)
+    name = f"twokey_dcf_generate_{target.isa}_{target.blocks}_{vectors}_{_size(wide)}"
+    function, new = begin(module, name, 11)
     if not new:
         return function
     builder = ir.IRBuilder(function.append_basic_block("entry"))
@@ -176,7 +177,7 @@ def generate(module: ir.Module, target: Target, vectors: int) -> ir.Function:
         for at in (roots0, roots1)
         for s in starts
     ]
-    points = [_top_bit_first(lanes, lanes.offset(points_at, s, 4), levels) for s in starts]
+    points = [_top_bit_first(lanes, points_at, s, levels, wide) for s in starts]
     first = [*roots, *[zero] * vectors, *[zero] * vectors, *points]
     state = count_loop(builder, ir.Constant(I64, 0), levels, ir.Constant(I64, 1), step, first)
     seeds = [state[:vectors], state[vectors : 2 * vectors]]
@@ -206,20 +207,29 @@ def generate(module: ir.Module, target: Target, vectors: int) -> ir.Function:
     return function
 
 
-def _top_bit_first(lanes: Lanes, place: Any, levels: Any) -> Any:
-    """u32 values, one a block, in both halves and shifted so that bit m - 1 is the sign."""
+def _size(wide: bool) -> int:
+    """Bytes of a point in memory."""
+    return 8 if wide else 4
+
+
+def _top_bit_first(lanes: Lanes, points: Any, place: Any, levels: Any, wide: bool) -> Any:
+    """Points, one a block, in both halves and shifted so that bit m - 1 is the sign."""
     builder = lanes.builder
     shift = builder.sub(ir.Constant(I64, 64 - LEAF_BITS), levels)
-    return builder.shl(lanes.both(lanes.small_words(place)), lanes.splat(shift))
+    at = lanes.offset(points, place, _size(wide))
+    words = lanes.words(at) if wide else lanes.small_words(at)
+    return builder.shl(lanes.both(words), lanes.splat(shift))
 
 
-def _leaf_words(lanes: Lanes, leaves: Any, z: Any, place: Any) -> Any:
+def _leaf_words(lanes: Lanes, leaves: Any, z: Any, place: Any, wide: bool) -> Any:
     """Leaf correction z mod 4 of each place, in the low half of its block."""
     builder = lanes.builder
     result: Any = lanes.constant(0, 0)
     for i in range(lanes.blocks):
         here = builder.add(place, ir.Constant(I64, i))
-        point = builder.zext(lanes.load(lanes.offset(z, here, 4), ir.IntType(32)), I64)
+        point = lanes.load(lanes.offset(z, here, _size(wide)), ir.IntType(8 * _size(wide)))
+        if not wide:
+            point = builder.zext(point, I64)
         number = builder.and_(point, ir.Constant(I64, 3))
         word = lanes.load(lanes.offset(lanes.offset(leaves, here, 32), number, 8), I64)
         result = builder.insert_element(result, word, ir.Constant(ir.IntType(32), 2 * i))

@@ -19,6 +19,14 @@ def alpha_share(key: Key) -> U64:
     return share
 
 
+def delta_share(key: Key, party: int) -> U64:
+    """A party's share of the session's tag key Delta: (1,) uint64; Delta's least bit is 1."""
+    share: U64 = prg.expand(key, np.zeros(1, dtype=np.uint64), prg.DELTA, 1)[0, 0, :1].copy()
+    share &= np.uint64((1 << 64) - 2)
+    share |= np.uint64(1 - party)
+    return share
+
+
 def elements(plan: Plan, key: Key, kind: Kind, use: int, first: int, count: int, many: int) -> U64:
     """The first `many` pseudorandom elements of consecutive items: kind.shape(count, many)."""
     items = np.arange(first, first + count, dtype=np.uint64)

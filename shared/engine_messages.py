@@ -78,11 +78,12 @@ class SigmaCommit:
 
 @dataclass(frozen=True, slots=True)
 class SigmaOpen:
-    """Opens the check value."""
+    """Opens the check value and the digest of tags."""
 
     session: Digest
     check: U64
     sigma: Nonce
+    tags: Digest
     nonce: Nonce
 
 

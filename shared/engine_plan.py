@@ -14,6 +14,7 @@ from enum import IntEnum
 from typing import Final
 
 from shared.engine_fss import KEY_TILE, KeyShape
+from shared.engine_tags import TagShape
 from shared.errors import FormatError, InputError, RangeError
 from shared.hashing import digest
 
@@ -41,7 +42,7 @@ class Family(IntEnum):
     SQUARE = 4  # a, a^2
     MATMUL = 5  # A (n, m), B (m, p), AB; parameters n, m, p
     BITS = 6  # so many uniform bits; parameter: how many
-    SIGN = 7  # r; a comparison key: whether z - r mod 2^64 is negative
+    SIGN = 7  # r, a bit b; a tag key: whether z - r mod 2^64 is negative, xor b
     ZERO = 8  # r; a point key: whether z = r mod 2^64
     TRUNCATION = 9  # r, (r mod 2^64) >> f; keys: z < r mod 2^64, z < r mod 2^f; parameter f
     CLIENT = 10  # r, which an outside client knows; parameter: the number of the client
@@ -116,6 +117,7 @@ class Kind:
             Family.TRIPLE: 1,
             Family.SQUARE: 1,
             Family.TRUNCATION: 1,
+            Family.SIGN: 1,
             Family.BITS: self.p,
             Family.MATMUL: self.p * self.r,
             Family.FIXED: self.p,
@@ -129,13 +131,16 @@ class Kind:
     @property
     def hidden(self) -> int:
         """Uniform elements without a MAC from which the dealer takes its choice."""
-        return 1 if self.family is Family.BITS else 0
+        return 1 if self.family in (Family.BITS, Family.SIGN) else 0
+
+    @property
+    def tags(self) -> TagShape | None:
+        """The key of an item whose output is a tag, where there is one."""
+        return TagShape(RING_BITS - 1) if self.family is Family.SIGN else None
 
     @property
     def keys(self) -> tuple[KeyShape, ...]:
-        """Keys of an item."""
-        if self.family is Family.SIGN:
-            return (KeyShape(RING_BITS - 1, comparison=True),)
+        """Keys of an item whose outputs are ring elements."""
         if self.family is Family.ZERO:
             return (KeyShape(RING_BITS, comparison=False),)
         if self.family is Family.TRUNCATION:
@@ -154,7 +159,8 @@ class Kind:
     @property
     def key_bytes(self) -> int:
         """Bytes of an item's keys, in both files."""
-        return sum(shape.key_bytes for shape in self.keys)
+        tags = self.tags.key_bytes if self.tags is not None else 0
+        return tags + sum(shape.key_bytes for shape in self.keys)
 
     def shape(self, first: int, count: int) -> tuple[int, int, int]:
         """The array that `count` elements of `first` items fill."""

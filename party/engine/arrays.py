@@ -18,18 +18,23 @@ _LARGEST: Final = np.uint64((1 << 63) - 1)
 
 
 class MacKey:
-    """A party's share of a session's MAC key. Arrays of different keys never mix."""
+    """A party's shares of a session's MAC key and of the key of bits' tags.
 
-    __slots__ = ("alpha", "party")
+    Arrays of different keys never mix.
+    """
 
-    def __init__(self, party: int, alpha: U64) -> None:
-        """alpha: (2,) uint64."""
+    __slots__ = ("alpha", "delta", "party")
+
+    def __init__(self, party: int, alpha: U64, delta: U64) -> None:
+        """alpha: (2,) uint64. delta: (1,) uint64."""
         self.party = party
         self.alpha = alpha
+        self.delta = delta
 
     def destroy(self) -> None:
-        """Overwrites the share."""
+        """Overwrites the shares."""
         self.alpha[:] = 0
+        self.delta[:] = 0
 
     def __repr__(self) -> str:
         return f"MacKey(party={self.party})"

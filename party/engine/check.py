@@ -1,6 +1,7 @@
 """The batched MAC check: coin tossing, then commit and open (protocol sections 3 and 6).
 
-[CDESX18] figure 7. Pure: randomness is handed in, nothing here does I/O.
+[CDESX18] figure 7; and the digest of the tags of opened bits, committed to and opened with it.
+Pure: randomness is handed in, nothing here does I/O.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from shared import prg, ring
 from shared.errors import TamperDetected
-from shared.hashing import digest
+from shared.hashing import digest, digest_pieces
 
 U64 = NDArray[np.uint64]
 _STEP = 1 << 16  # openings at a time, so that coefficients stay in the cache
@@ -26,12 +27,23 @@ class OpeningLog:
 
     def __init__(self) -> None:
         self._entries: list[tuple[U64, U64]] = []
+        self._tags: list[U64] = []
         self.count = 0
 
     def add(self, opened: U64, mac: U64) -> None:
         """opened: what both parties now take for the element, mac: this party's MAC share of it."""
         self._entries.append((opened, mac))
         self.count += len(opened)
+
+    def add_tags(self, tags: U64) -> None:
+        """tags: t xor b Delta of opened bits b, (n,) uint64, which both parties have alike."""
+        self._tags.append(tags)
+        self.count += len(tags)
+
+    def tags(self) -> bytes:
+        """32 bytes that stand for the tags of all bits, in the order of their opening."""
+        size = sum(tags.nbytes for tags in self._tags)
+        return digest_pieces("engine tags", size, (tags.data.cast("B") for tags in self._tags))
 
     def sigma(self, alpha: U64, coin: bytes) -> bytes:
         """sigma^j = sum chi (m^j - alpha^j x) mod 2^128 over all openings, as 16 bytes."""
@@ -50,6 +62,7 @@ class OpeningLog:
     def clear(self) -> None:
         """All of them passed."""
         self._entries.clear()
+        self._tags.clear()
         self.count = 0
 
 
@@ -70,9 +83,11 @@ class CheckName:
         both = bytes(a ^ b for a, b in zip(seed0, seed1, strict=True))
         return digest("engine chi", self.session, self.check, self.openings, both)
 
-    def sigma_commitment(self, party: int, coin: bytes, sigma: bytes, nonce: bytes) -> bytes:
-        """To a party's check value of 16 bytes."""
-        return digest("engine sigma", self.session, self.check, coin, party, sigma, nonce)
+    def sigma_commitment(
+        self, party: int, coin: bytes, sigma: bytes, tags: bytes, nonce: bytes
+    ) -> bytes:
+        """To a party's check value of 16 bytes and its digest of tags."""
+        return digest("engine sigma", self.session, self.check, coin, party, sigma, tags, nonce)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +108,9 @@ def verify_sum(sigma0: bytes, sigma1: bytes, check: int) -> None:
     total = int.from_bytes(sigma0, "little") + int.from_bytes(sigma1, "little")
     if total % (1 << 128):
         raise TamperDetected(f"engine check {check}: the MAC check failed")
+
+
+def verify_tags(mine: bytes, theirs: bytes, check: int) -> None:
+    """Raises TamperDetected unless both parties have the same tags of opened bits."""
+    if not hmac.compare_digest(mine, theirs):
+        raise TamperDetected(f"engine check {check}: the tags of opened bits differ")

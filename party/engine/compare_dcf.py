@@ -1,7 +1,8 @@
 """Comparison by keys of `engine_fss`: signs, equality, exact truncation (docs/engine.md).
 
 [BGI19]: open z = x + r for a uniform r with a key for r; what is asked about x = z - r is then a
-comparison of r with public numbers, and the key gives shares and MACs of it without a round.
+comparison of r with public numbers, and the key gives shares and MACs of it without a round; of a
+sign it gives a masked bit with a tag, which takes half of the material and a round of bits.
 """
 
 from __future__ import annotations
@@ -10,7 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from party.engine.arrays import SharedArray, low_word, ring_of_words, to_ring
-from party.engine.operation import Context, Cost, Opening, Operation, Steps
+from party.engine.operation import (
+    BitOpening,
+    Context,
+    Cost,
+    Opening,
+    Operation,
+    Steps,
+    bit_elements,
+)
 from shared import ring
 from shared.engine_plan import RING_BITS, SIGN, ZERO, truncation
 from shared.errors import InputError
@@ -25,8 +34,9 @@ _HALF_RANGE: U64 = np.array([1 << _TOP, 0], dtype=np.uint64)
 def is_negative(x: SharedArray) -> Operation[SharedArray]:
     """1 where x < 0 as a signed 64-bit number, else 0: its most significant bit (LTZ, MSB).
 
-    One round, 32 bytes and one SIGN each. top(x) = top(z) xor (top(r) xor [low(z) < low(r)]), of
-    which the key gives the bracket and z is public.
+    Two rounds, 32 bytes and two bits, and one SIGN each. top(x) = top(z) xor top(r) xor
+    [low(z) < low(r)] of a public z; the key gives tags of the last two xor a dealt bit, which hides
+    them when they are opened.
     """
     count = x.size
 
@@ -34,10 +44,15 @@ def is_negative(x: SharedArray) -> Operation[SharedArray]:
         items = context.take(SIGN, count)
         (opened,) = yield (Opening(*(x.reshape(count) + items.element(0)).flat()),)
         z = low_word(opened)
-        (u,) = items.evaluate([z & _LOW_MASK])
-        return flipped(u, z >> np.uint64(_TOP)).reshape(*x.shape)
+        (masked,) = yield (BitOpening(items.tags(z & _LOW_MASK)),)
+        return flipped(items.element(1), masked ^ (z >> np.uint64(_TOP))).reshape(*x.shape)
 
-    return Operation(Cost(1, 32 * count, {SIGN: count}), steps)
+    return Operation(sign_cost(count), steps)
+
+
+def sign_cost(count: int) -> Cost:
+    """What so many signs take."""
+    return Cost(2, 32 * (count + bit_elements(count)), {SIGN: count})
 
 
 def is_zero(x: SharedArray) -> Operation[SharedArray]:

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from party.engine.check import CheckName, Committed, OpeningLog, verify_sum
+from party.engine.check import CheckName, Committed, OpeningLog, verify_sum, verify_tags
 from party.engine.link import Link
 from party.engine.material import Material
 from shared.engine_journal import mark_begun, refuse_begun
@@ -130,19 +130,17 @@ class Exchange:
         )
         seeds = (seed, theirs.seed) if me == 0 else (theirs.seed, seed)
         coin = name.coin(*seeds)
-        sigma = log.sigma(alpha, coin)
-        self._link.send(
-            SigmaCommit(
-                name.session, name.check, name.sigma_commitment(me, coin, sigma, sigma_nonce)
-            )
-        )
+        sigma, tags = log.sigma(alpha, coin), log.tags()
+        commitment = name.sigma_commitment(me, coin, sigma, tags, sigma_nonce)
+        self._link.send(SigmaCommit(name.session, name.check, commitment))
         committed = self._checked(SigmaCommit, name)
-        self._link.send(SigmaOpen(name.session, name.check, sigma, sigma_nonce))
+        self._link.send(SigmaOpen(name.session, name.check, sigma, tags, sigma_nonce))
         opened = self._checked(SigmaOpen, name)
         Committed(committed.commitment, f"engine check {name.check}: the peer's sigma").verify(
-            name.sigma_commitment(peer, coin, opened.sigma, opened.nonce)
+            name.sigma_commitment(peer, coin, opened.sigma, opened.tags, opened.nonce)
         )
         verify_sum(sigma, opened.sigma, name.check)
+        verify_tags(tags, opened.tags, name.check)
 
     def _begin(self, material: Material, state: Path) -> bytes:
         header = material.file.header

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from party.engine.arrays import U64, SharedArray, same_session, to_ring
-from party.engine.compare_dcf import is_negative
+from party.engine.compare_dcf import is_negative, sign_cost
 from party.engine.multiply import square
 from party.engine.operation import Agreement, Context, Cost, Opening, Operation, Steps, beside
 from shared import engine_ring
-from shared.engine_plan import SIGN, SQUARE, fixed, left_of
+from shared.engine_plan import SQUARE, fixed, left_of
 from shared.errors import InputError, RangeError
 from shared.hashing import digest
 
@@ -24,7 +24,7 @@ I64 = NDArray[np.int64]
 def match_naively(x: SharedArray, entries: I64, threshold: int) -> Operation[SharedArray]:
     """Bits (F, N): faces x, shared (F, d), against public entries (N, d), coordinate by coordinate.
 
-    F N d squares, then F N signs: two rounds, 32 (d + 1) bytes, d SQUARE and one SIGN a bit. The
+    F N d squares, then F N signs: three rounds, 32 (d + 1) bytes, d SQUARE and one SIGN a bit. The
     oracle of the fused matching, and the baseline that it is measured against. Raises InputError.
     """
     if len(x.shape) != 2 or entries.ndim != 2 or x.shape[1] != entries.shape[1]:
@@ -42,7 +42,7 @@ def match_naively(x: SharedArray, entries: I64, threshold: int) -> Operation[Sha
         squares, _ = yield from beside([square(apart).start(context), agree()])
         return (yield from is_negative(squares.sum(2) - threshold).start(context))
 
-    cost = Cost(2, 32 * count * (dim + 1), {SQUARE: count * dim, SIGN: count})
+    cost = Cost(1, 32 * count * dim, {SQUARE: count * dim}).then(sign_cost(count))
     return Operation(cost, steps)
 
 
@@ -94,7 +94,7 @@ def match_privately(
     """Bits (F, N): faces x, shared (F, d), with norms [sum x_i^2], (F,), as a camera sends them.
 
     W x = (W - A) x + A (x - B) + A B, with A B dealt: only x - B is opened, d elements a face. Then
-    F N signs of D - T. Two rounds, 32 (d + N) bytes, one FIXED(N, d) and N SIGN a face.
+    F N signs of D - T. Three rounds, 32 (d + N) bytes, one FIXED(N, d) and N SIGN a face.
     Raises InputError.
     """
     same_session(x, norms, watchlist.left)
@@ -125,7 +125,7 @@ def match_privately(
         ) - watchlist.threshold
         return (yield from is_negative(distances).start(context))
 
-    cost = Cost(2, 32 * faces * (dim + rows), {kind: faces, SIGN: faces * rows})
+    cost = Cost(1, 32 * faces * dim, {kind: faces}).then(sign_cost(faces * rows))
     return Operation(cost, steps)
 
 

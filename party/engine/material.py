@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from party.engine.arrays import MacKey, SharedArray
-from shared import engine_fss
-from shared.engine_expand import alpha_share, elements, own_values, tile_keys
+from shared import engine_fss, engine_tags
+from shared.engine_expand import alpha_share, delta_share, elements, own_values, tile_keys
 from shared.engine_file import EngineFile
 from shared.engine_fss import KEY_TILE
 from shared.engine_plan import MAC, ROOT, Kind, Stream
@@ -52,6 +52,10 @@ class Items:
         """Each key of each item at a public point: (count,) of points (count,) uint64."""
         return self.source.evaluate(self, points)
 
+    def tags(self, points: U64) -> U64:
+        """This party's share of the tag of each item's bit at a public point: (count,) uint64."""
+        return self.source.tags(self, points)
+
 
 class Material:
     """An open engine file as a sequence of items for each kind; each is given out once."""
@@ -66,7 +70,7 @@ class Material:
         self.plan = file.header.plan
         self.party = party
         self.set_digest = file.header.set_digest()
-        self.key = MacKey(party, alpha_share(file.key).copy())
+        self.key = MacKey(party, alpha_share(file.key).copy(), delta_share(file.key, party))
         self._taken = {kind: Intervals() for kind, _ in self.plan.counts}
         self._streams = {(s.kind, s.keys): s for s in file.header.streams()}
         self._chunks: dict[int, tuple[int, U8]] = {}
@@ -112,19 +116,10 @@ class Material:
         if not items.count:
             return tuple(SharedArray(self.key, value, mac) for value, mac in out)
         stream = self._streams[kind, True]
-        roots = [
-            elements(self.plan, self.file.key, kind, ROOT + number, items.first, items.count, 1)[0]
-            for number in range(len(kind.keys))
-        ]
-        start = items.first - items.first % stream.step
-        stop = min(-(-(items.first + items.count) // stream.step) * stream.step, stream.count)
-        tiles = [
-            tile_keys(self.plan, kind, number, self.set_digest, start, stop - start)
-            for number in range(len(kind.keys))
-        ]
+        roots, tiles = zip(*(self._roots(items, n) for n in range(len(kind.keys))), strict=True)
         for chunk, first, begin, end in _spans(stream, items.first, items.count):
             words = self._chunk(stream, chunk)
-            at = (chunk * stream.step - start) // KEY_TILE
+            at = _tile(stream, chunk, items.first)
             inside, size = stream.items(chunk), 0
             for number, shape in enumerate(kind.keys):
                 engine_fss.evaluate(
@@ -140,6 +135,39 @@ class Material:
                 )
                 size += inside * shape.key_bytes
         return tuple(SharedArray(self.key, value, mac) for value, mac in out)
+
+    def tags(self, items: Items, points: U64) -> U64:
+        """As `Items.tags`. Raises InputError for a kind without such keys."""
+        shape = items.kind.tags
+        if shape is None:
+            raise InputError(f"engine material: {items.kind} has no tags")
+        out = np.empty(items.count, dtype=np.uint64)
+        if not items.count:
+            return out
+        stream = self._streams[items.kind, True]
+        roots, tiles = self._roots(items, 0)
+        for chunk, first, begin, end in _spans(stream, items.first, items.count):
+            at = _tile(stream, chunk, items.first)
+            engine_tags.evaluate(
+                shape,
+                self.party,
+                tiles[at : at + -(-stream.items(chunk) // KEY_TILE)],
+                roots[begin:end],
+                self._chunk(stream, chunk),
+                first,
+                points[begin:end],
+                out[begin:end],
+            )
+        return out
+
+    def _roots(self, items: Items, number: int) -> tuple[U64, U64]:
+        """Roots of the items' keys of this number, and the tile keys of all chunks they lie in."""
+        kind, stream = items.kind, self._streams[items.kind, True]
+        use = ROOT + number
+        roots = elements(self.plan, self.file.key, kind, use, items.first, items.count, 1)[0]
+        start = items.first - items.first % stream.step
+        stop = min(-(-(items.first + items.count) // stream.step) * stream.step, stream.count)
+        return roots, tile_keys(self.plan, kind, number, self.set_digest, start, stop - start)
 
     def close(self) -> None:
         """Destroys the keys; nothing more can be taken."""
@@ -185,6 +213,11 @@ class Material:
             content = buffer
             self._chunks[stream.number] = (number, buffer)
         return content[: stream.items(number) * stream.item_bytes]
+
+
+def _tile(stream: Stream, chunk: int, first: int) -> int:
+    """The chunk's first tile, counted from the first chunk of items that begin with `first`."""
+    return (chunk - first // stream.step) * stream.step // KEY_TILE
 
 
 def _spans(stream: Stream, first: int, count: int) -> list[tuple[int, int, int, int]]:

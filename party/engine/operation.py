@@ -43,14 +43,35 @@ class Sending:
 
 
 @dataclass(frozen=True, slots=True)
+class BitOpening:
+    """Authenticated bits to be opened; the reply is the bits, (n,) uint64 of 0 and 1.
+
+    tags: (n,) uint64, this party's shares, of which the least bits are sent. They become the
+    session's, which writes over them.
+    """
+
+    tags: U64 = field(repr=False)
+
+    @property
+    def elements(self) -> int:
+        """Ring elements whose place the packed bits of one party take."""
+        return bit_elements(len(self.tags))
+
+
+@dataclass(frozen=True, slots=True)
 class Agreement:
     """Public data that both parties must hold alike, by its digest; no elements are sent."""
 
     digest: bytes
 
 
-Request = Opening | Sending | Agreement
+Request = Opening | BitOpening | Sending | Agreement
 Steps = Generator[tuple[Request, ...], tuple[U64, ...], T_co]
+
+
+def bit_elements(count: int) -> int:
+    """Ring elements that have room for so many bits."""
+    return -(-count // 128)
 
 
 @dataclass(frozen=True, slots=True)

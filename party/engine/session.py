@@ -19,12 +19,21 @@ from party.engine.arrays import (
     concatenate,
     same_session,
 )
+from party.engine.bits import join, packed
 from party.engine.check import OpeningLog
 from party.engine.exchange import Exchange
 from party.engine.inputs import input_of, public
 from party.engine.link import Link
 from party.engine.material import Items, Material
-from party.engine.operation import Cost, Opening, Operation, Request, Sending, beside
+from party.engine.operation import (
+    BitOpening,
+    Cost,
+    Opening,
+    Operation,
+    Request,
+    Sending,
+    beside,
+)
 from shared import ring
 from shared.engine_messages import NOTE_BYTES, EngineRefused
 from shared.engine_plan import MASK, Kind
@@ -262,14 +271,17 @@ class EngineSession:
     def _round(self, requests: tuple[Request, ...]) -> tuple[U64, ...]:
         """One round: everything that is asked for, in both directions."""
         mine, theirs = _parts(requests, self.party), _parts(requests, 1 - self.party)
-        outgoing = [_data(request) for request, count in zip(requests, mine, strict=True) if count]
+        data = [
+            _data(request) if count else None for request, count in zip(requests, mine, strict=True)
+        ]
+        outgoing = [part for part in data if part is not None]
         sent = np.concatenate(outgoing) if len(outgoing) > 1 else (outgoing or [_NOTHING])[0]
         received = self._exchange.swap(self.counters.rounds, _layout(requests), sent, sum(theirs))
         self.counters.rounds += 1
         self.counters.bytes += sent.nbytes + received.nbytes
         replies: list[U64] = []
         at = 0
-        for request, count in zip(requests, theirs, strict=True):
+        for request, own, count in zip(requests, data, theirs, strict=True):
             found = received[at : at + count]
             at += count
             if isinstance(request, Opening):
@@ -278,11 +290,22 @@ class EngineSession:
                 self._log.add(opened, request.mac)
                 self.counters.openings += len(opened)
                 replies.append(opened)
+            elif isinstance(request, BitOpening):
+                replies.append(self._open_bits(request.tags, own, found))
             elif isinstance(request, Sending) and request.data is not None:
                 replies.append(request.data)
             else:
                 replies.append(found)
         return tuple(replies)
+
+    def _open_bits(self, tags: U64, own: U64 | None, found: U64) -> U64:
+        """The bits of both parties' packed shares; logs what must be the same at both."""
+        if own is None:
+            return np.empty(0, dtype=np.uint64)
+        bits = join(own, found, tags, self.key.delta)
+        self._log.add_tags(tags)
+        self.counters.openings += len(tags)
+        return bits
 
 
 _NOTHING: U64 = np.empty((0, 2), dtype=np.uint64)
@@ -294,6 +317,8 @@ def _parts(requests: tuple[Request, ...], party: int) -> list[int]:
     for request in requests:
         if isinstance(request, Opening):
             counts.append(len(request.value))
+        elif isinstance(request, BitOpening):
+            counts.append(request.elements)
         elif isinstance(request, Sending):
             counts.append(request.count if request.sender == party else 0)
         else:
@@ -304,6 +329,8 @@ def _parts(requests: tuple[Request, ...], party: int) -> list[int]:
 def _data(request: Request) -> U64:
     if isinstance(request, Opening):
         return request.value
+    if isinstance(request, BitOpening):
+        return packed(request.tags)
     if isinstance(request, Sending) and request.data is not None:
         return request.data
     raise ProtocolViolation("engine round: nothing to send for a request that sends")
@@ -315,6 +342,8 @@ def _layout(requests: tuple[Request, ...]) -> bytes:
     for request in requests:
         if isinstance(request, Opening):
             fields += ["open", len(request.value)]
+        elif isinstance(request, BitOpening):
+            fields += ["bits", len(request.tags)]
         elif isinstance(request, Sending):
             fields += ["send", request.sender, request.count]
         else:

@@ -121,6 +121,25 @@ def test_bits_are_bits_and_both_values_occur(stage: Stage, paths: dict[str, Path
     assert 0.4 < found[..., 0].mean() < 0.6
 
 
+def test_tags_of_signs_are_delta_times_the_comparison_under_the_dealt_bit(
+    stage: Stage, paths: dict[str, Path]
+) -> None:
+    mask, hidden = elements(stage, paths, SIGN, 0, 50)
+    assert not hidden[:, 1].any()
+    assert set(hidden[:, 0].tolist()) == {0, 1}
+    low, top = mask[:, 0] & np.uint64((1 << 63) - 1), mask[:, 0] >> np.uint64(63)
+    points = low - np.arange(50, dtype=np.uint64) % np.uint64(3)  # below, and the point itself
+    joined, delta = np.zeros(50, dtype=np.uint64), np.uint64(0)
+    for party in (0, 1):
+        material = stage.material(paths, party)
+        joined ^= material.take(SIGN, 50).tags(points)
+        delta ^= material.key.delta[0]
+        material.close()
+    bits = top ^ (points < low).astype(np.uint64) ^ hidden[:, 0]
+    assert delta & np.uint64(1)
+    assert np.array_equal(joined, bits * delta)
+
+
 def test_truncated_masks_are_the_low_words_shifted(stage: Stage, paths: dict[str, Path]) -> None:
     mask, shifted = elements(stage, paths, truncation(12), 0, 50)
     assert np.array_equal(shifted[:, 0], mask[:, 0] >> np.uint64(12))

@@ -75,7 +75,7 @@ def _engine_messages() -> list[Any]:
         CheckCommit(digest, 1, 2**40, digest),
         CheckSeed(digest, 1, digest, nonce),
         SigmaCommit(digest, 1, digest),
-        SigmaOpen(digest, 1, nonce, nonce),
+        SigmaOpen(digest, 1, nonce, digest, nonce),
         Told(digest, 2, b"a note"),
         EngineRefused("TamperDetected", "check 1: the sum is not zero"),
     ]

@@ -13,7 +13,7 @@ import pytest
 from party import bitkernels
 from perf.constant_time import SURE, Verdict, largest_t, measure, welch_t
 from perf.constant_time_kernels import CONTROL, Experiment, experiments
-from shared import dcf, engine_fss, engine_ring, prg, ring
+from shared import dcf, engine_fss, engine_ring, engine_tags, prg, ring
 
 SIZE = 20_000
 
@@ -91,6 +91,8 @@ KERNELS = (
     (bitkernels, "unmask"),
     (engine_fss, "evaluate"),
     (engine_fss, "generate"),
+    (engine_tags, "evaluate"),
+    (engine_tags, "generate"),
     (engine_ring, "multiply_shares"),
     (engine_ring, "matmul"),
     (engine_ring, "scale"),

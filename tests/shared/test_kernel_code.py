@@ -36,6 +36,8 @@ FUNCTIONS: dict[str, Callable[[ir.Module, Target], ir.Function]] = {
     "engine point": lambda module, target: engine_fss_ir.evaluate(
         module, target, 8, comparison=False
     ),
+    "engine tags": lambda module, target: dcf_ir.evaluate(module, target, 4, wide=True),
+    "engine tag keys": lambda module, target: dcf_ir.generate(module, target, 2, wide=True),
     "schedule": lambda module, target: aes_ir.schedule(module, target, aes_ir.ROUNDS_256),
 }
 
@@ -78,6 +80,8 @@ def count(pattern: str, text: str) -> int:
 RUNS = {
     "evaluate": 4 * 2 + 4 * 1,
     "generate": 2 * 6 + 2 * 4,
+    "engine tags": 4 * 2 + 4 * 1,
+    "engine tag keys": 2 * 6 + 2 * 4,
     "engine comparison": 4 * 3 + 4 * 2,
     "engine point": 8 * 1 + 8 * 2,
 }

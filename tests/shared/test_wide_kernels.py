@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from shared import aes_ir, dcf_ir, engine_fss, engine_fss_ir, kernels, prg, ring
 from shared.aes_ir import Lanes, Target
 from shared.engine_fss import KEY_TILE, KeyShape
+from shared.engine_tags import TagShape
 from tests.shared.test_dcf import generated, near, parameters
 from tests.shared.test_engine_fss import Dealt, words
+from tests.shared.test_engine_tags import DealtTags
 from tests.shared.test_kernel_code import optimised
 
 KEY = bytes(range(32))
@@ -122,6 +124,27 @@ def test_wide_generation_and_evaluation_give_the_same(
             for at in range(0, places, 4 * target.blocks):
                 run(rounds, keys.roots[party], made, places, at, last, x, party, levels, out)
             assert np.array_equal(out, keys.shares(party, x))
+
+
+@pytest.mark.parametrize("count", [4, 9, KEY_TILE])
+def test_wide_generation_and_evaluation_of_tag_keys_give_the_same(
+    target: Target, count: int
+) -> None:
+    dealt = DealtTags(TagShape(63), words(np.random.default_rng(count), count) >> np.uint64(1))
+    x = dealt.points ^ np.uint64(1)
+    rounds, last, levels = schedule(dealt.tile_keys.tobytes()), count - target.blocks, 61
+    made = np.zeros_like(dealt.words)
+    secrets = dealt.points, dealt.below, dealt.from_
+    with compiled(lambda module: dcf_ir.generate(module, target, 2, wide=True)) as run:
+        for at in range(0, count, 2 * target.blocks):
+            run(rounds, *dealt.roots, made, count, at, last, *secrets, levels)
+    assert np.array_equal(made, dealt.words)
+    with compiled(lambda module: dcf_ir.evaluate(module, target, 4, wide=True)) as run:
+        for party in (0, 1):
+            out = np.zeros(count, dtype=np.uint64)
+            for at in range(0, count, 4 * target.blocks):
+                run(rounds, dealt.roots[party], made, count, at, last, x, party, levels, out)
+            assert np.array_equal(out, dealt.shares(x)[party])
 
 
 @pytest.mark.parametrize("comparison", [True, False])

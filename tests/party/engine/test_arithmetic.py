@@ -169,7 +169,7 @@ def test_random_bits_are_bits_that_differ(stage: Stage) -> None:
 
 
 def key() -> MacKey:
-    return MacKey(0, np.array([1, 2], dtype=np.uint64))
+    return MacKey(0, np.array([1, 2], dtype=np.uint64), np.array([3], dtype=np.uint64))
 
 
 def array(*shape: int, of: MacKey | None = None) -> SharedArray:

@@ -44,6 +44,7 @@ from tests.engine_support import Change, Stage, links
 
 X = np.array([5, -6, 7])
 COUNTS = {INPUTS[0]: 3, TRIPLE: 9, SIGN: 9, MASK: 12}
+BITS_ROUND = 4  # of the rounds of `program`: input, product, output, signs, their bits
 
 
 def program(session: EngineSession) -> Any:
@@ -118,12 +119,49 @@ def test_any_changed_field_ends_the_session_without_a_wrong_result(
 
 
 @pytest.mark.parametrize("bit", [0, 1, 31, 63])
-@pytest.mark.parametrize("number", [1, 2, 3, 6])
+@pytest.mark.parametrize("number", [1, 2, 3, 5, 6, 7])
 def test_an_error_in_any_opening_is_detected_before_an_output(
     stage: Stage, number: int, bit: int
 ) -> None:
     honest, _ = attack(stage, 1, nth(Shares, number, lambda m: changed(m, "elements", bit)))
     assert isinstance(honest, TamperDetected)
+
+
+@pytest.mark.parametrize("cheater", [0, 1])
+@pytest.mark.parametrize("bit", range(9))
+def test_a_flipped_bit_of_a_sign_is_detected_before_an_output(
+    stage: Stage, cheater: int, bit: int
+) -> None:
+    change = nth(Shares, BITS_ROUND, lambda m: changed(m, "elements", bit))
+    honest, _ = attack(stage, cheater, change)
+    assert isinstance(honest, TamperDetected)
+
+
+@pytest.mark.parametrize("bit", [9, 63, 64, 127])
+def test_bits_behind_the_last_sign_end_the_session(stage: Stage, bit: int) -> None:
+    change = nth(Shares, BITS_ROUND, lambda m: changed(m, "elements", bit))
+    honest, _ = attack(stage, 1, change)
+    assert isinstance(honest, ProtocolViolation)
+    assert "behind the last of 9" in str(honest)
+
+
+def test_opened_bits_of_signs_are_the_signs_under_masks_of_their_own(stage: Stage) -> None:
+    """Signs of equal numbers are opened as other bits each time, about as often 0 as 1."""
+    opened: list[bytes] = []
+
+    def keep(_: int, message: EngineMessage) -> EngineMessage:
+        if isinstance(message, Shares) and len(message.elements):
+            opened.append(bytes(message.elements))
+        return message
+
+    def signs(session: EngineSession) -> Any:
+        session.run(is_negative(session.public(np.full(512, -3))))
+        session.check()
+
+    stage.right(stage.run({SIGN: 512}, signs, change=(keep, keep)))
+    packed = [np.frombuffer(content, dtype=np.uint8) for content in opened if len(content) == 64]
+    bits = np.unpackbits(packed[0] ^ packed[1])
+    assert 180 < bits.sum() < 332
 
 
 def test_no_output_share_leaves_before_the_products_are_checked(stage: Stage) -> None:
@@ -176,7 +214,7 @@ def test_a_peer_that_counts_other_openings_is_named(stage: Stage, number: int) -
 
 def test_a_message_out_of_turn_ends_the_session(stage: Stage) -> None:
     honest, _ = attack(
-        stage, 1, nth(Shares, 1, lambda m: SigmaOpen(m.session, 0, bytes(16), bytes(16)))
+        stage, 1, nth(Shares, 1, lambda m: SigmaOpen(m.session, 0, bytes(16), bytes(32), bytes(16)))
     )
     assert isinstance(honest, ProtocolViolation)
     assert "found a SigmaOpen, expected a Shares" in str(honest)
@@ -279,7 +317,7 @@ def test_mistakes_are_refused_before_anything_is_sent_and_the_session_goes_on(
         with pytest.raises(InputError, match="at least one"):
             session.open_all([])
         with pytest.raises(InputError, match="another session"):
-            session.open(SharedArray(MacKey(0, x.key.alpha), x.value, x.mac))
+            session.open(SharedArray(MacKey(0, x.key.alpha, x.key.delta), x.value, x.mac))
         with pytest.raises(MaterialExhausted, match="found 12 items of mask, expected 13"):
             session.open(session.public(np.zeros(13, dtype=np.int64)))
         assert session.counters.rounds == before + 1

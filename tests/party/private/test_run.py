@@ -98,11 +98,11 @@ def test_a_file_of_one_party_alone_is_told_as_without_a_result(stage: PrivateSta
 
 
 @pytest.mark.parametrize("cheater", [0, 1])
-@pytest.mark.parametrize("round_number", [0, 1, 2, 3])
+@pytest.mark.parametrize("round_number", [0, 1, 2, 3, 4])
 def test_a_flipped_share_is_announced_and_no_face_gets_a_result(
     stage: PrivateStage, cheater: int, round_number: int
 ) -> None:
-    """Rounds that send elements: the list's preparation, x - B, the signs, the outputs."""
+    """Rounds that send elements: the list's preparation, x - B, the signs, their bits, outputs."""
 
     listed = stage.listed()
     hand_out(stage, stage.share(0, 3, stage.folder / "made"))
@@ -114,7 +114,7 @@ def test_a_flipped_share_is_announced_and_no_face_gets_a_result(
             return message
         sent += 1
         content = bytearray(message.elements)
-        content[5] ^= sent == round_number + 1
+        content[0] ^= sent == round_number + 1
         return replace(message, elements=bytes(content))
 
     pair: tuple[Change | None, Change | None] = (flips, None) if cheater == 0 else (None, flips)

@@ -1,0 +1,363 @@
+"""Comparison keys with a tag as output: the matching's function on numbers of up to 64 bits.
+
+Encodings E4 with another domain, in tiles of 16 keys that share a public key (docs/engine.md,
+"Keys"). The bit that is compared stays shared; its tag is what a check detects errors by.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from shared import aes_ir, aes_portable, dcf_ir, dcf_portable, kernels
+from shared.engine_fss import KEY_TILE
+from shared.errors import FormatError
+from shared.kernels import (
+    FOUR_BLOCKS,
+    PORTABLE,
+    TWO_BLOCKS,
+    address,
+    compiled,
+    helper,
+    kernel_number,
+    load64,
+    readable,
+    store64,
+    writable,
+)
+from shared.params import LEAF_BITS
+
+U8 = NDArray[np.uint8]
+U64 = NDArray[np.uint64]
+
+_LEVEL: Final = 24  # bytes of a level's correction: seed and payload
+_LEAF: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class TagShape:
+    """What a key shares: a payload of 64 bits, one for x < a, another for x >= a.
+
+    domain: bits of x, 2 to 64.
+    """
+
+    domain: int
+
+    def __post_init__(self) -> None:
+        if not LEAF_BITS <= self.domain <= 64:
+            raise FormatError(
+                f"key: found a domain of {self.domain} bits, expected {LEAF_BITS} to 64"
+            )
+
+    @property
+    def levels(self) -> int:
+        """Levels that an evaluation walks before the leaf."""
+        return self.domain - LEAF_BITS
+
+    @property
+    def key_bytes(self) -> int:
+        """Bytes of a key's correction words, the same for both parties."""
+        return _LEVEL * self.levels + _LEAF
+
+
+def generate(
+    shape: TagShape,
+    tile_keys: U64,
+    roots0: U64,
+    roots1: U64,
+    points: U64,
+    below: U64,
+    from_: U64,
+    out: U8,
+) -> None:
+    """Correction words of n keys, written to `out`: n key_bytes uint8, contiguous.
+
+    tile_keys: (ceil(n / 16), 2) uint64, public AES-128 keys. roots0, roots1: (n, 2) uint64, bits 0
+    and 1 not used. points, below, from_: (n,) uint64, a and the payloads at x < a and x >= a. No
+    branch and no address depends on roots, points or payloads, except in the portable kernel.
+    Raises FormatError for another dtype or shape.
+    """
+    count = len(points)
+    tiles = readable("tile keys", tile_keys, np.uint64, (-(-count // KEY_TILE), 2))
+    first = readable("roots of P0", roots0, np.uint64, (count, 2))
+    second = readable("roots of P1", roots1, np.uint64, (count, 2))
+    secret = readable("points", points, np.uint64, (count,))
+    lower = readable("payloads", below, np.uint64, (count,))
+    upper = readable("payloads", from_, np.uint64, (count,))
+    writable("correction words", out, np.uint8, (count * shape.key_bytes,))
+    _generate(
+        kernel_number(),
+        shape.levels,
+        count,
+        address(tiles),
+        address(first),
+        address(second),
+        address(secret),
+        address(lower),
+        address(upper),
+        address(out),
+    )
+
+
+def evaluate(
+    shape: TagShape,
+    party: int,
+    tile_keys: U64,
+    roots: U64,
+    words: U8,
+    first: int,
+    points: U64,
+    out: U64,
+) -> None:
+    """This party's shares of the payloads at public points: XOR of both parties' is the payload.
+
+    words: the correction words of c keys (c key_bytes uint8); evaluated are keys first to
+    first + n - 1 of them, at points (n,) uint64 below 2^domain. tile_keys: (ceil(c / 16), 2).
+    roots: (n, 2) uint64. out: (n,) uint64, written. Raises FormatError.
+    """
+    count = len(points)
+    keys = words.size // shape.key_bytes
+    if words.size % shape.key_bytes or not 0 <= first <= first + count <= keys:
+        raise FormatError(
+            f"evaluation: found keys {first} to {first + count} of {words.size} bytes, "
+            f"expected keys of {shape.key_bytes} bytes among these"
+        )
+    if party not in (0, 1):
+        raise FormatError(f"evaluation: found party {party}, expected 0 or 1")
+    corrections = readable("correction words", words, np.uint8, (words.size,))
+    tiles = readable("tile keys", tile_keys, np.uint64, (-(-keys // KEY_TILE), 2))
+    seeds = readable("roots", roots, np.uint64, (count, 2))
+    inputs = readable("points", points, np.uint64, (count,))
+    writable("tags", out, np.uint64, (count,))
+    _evaluate(
+        kernel_number(),
+        party,
+        shape.levels,
+        keys,
+        first,
+        count,
+        address(tiles),
+        address(seeds),
+        address(corrections),
+        address(inputs),
+        address(out),
+    )
+
+
+# -- kernels ---------------------------------------------------------------------------
+
+
+@intrinsic(prefer_literal=True)
+def _schedule(typing_context: Any, blocks: Any, key: Any, out: Any) -> Any:
+    """Expands an AES-128 key of 16 bytes at `key` to 176 bytes at `out`."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        target = kernels.target(signature.args[0])
+        if target is not None:
+            function = aes_ir.schedule(builder.module, target, aes_ir.ROUNDS_128)
+            builder.call(function, args[1:])
+        return context.get_dummy_value()
+
+    return types.void(blocks, types.int64, types.int64), emit
+
+
+@intrinsic(prefer_literal=True)
+def _evaluate_keys(
+    typing_context: Any,
+    blocks: Any,
+    keys: Any,
+    roots: Any,
+    words: Any,
+    width: Any,
+    start: Any,
+    last: Any,
+    points: Any,
+    party: Any,
+    levels: Any,
+    out: Any,
+) -> Any:
+    """`dcf_ir.evaluate` of 4 such vectors; nothing where the host lacks the instructions."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        target = kernels.target(signature.args[0])
+        if target is not None:
+            builder.call(dcf_ir.evaluate(builder.module, target, 4, wide=True), args[1:])
+        return context.get_dummy_value()
+
+    return types.void(blocks, *[types.int64] * 10), emit
+
+
+@intrinsic(prefer_literal=True)
+def _generate_keys(
+    typing_context: Any,
+    blocks: Any,
+    keys: Any,
+    roots0: Any,
+    roots1: Any,
+    words: Any,
+    width: Any,
+    start: Any,
+    last: Any,
+    points: Any,
+    below: Any,
+    from_: Any,
+    levels: Any,
+) -> Any:
+    """`dcf_ir.generate` of 2 such vectors; nothing where the host lacks the instructions."""
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        target = kernels.target(signature.args[0])
+        if target is not None:
+            builder.call(dcf_ir.generate(builder.module, target, 2, wide=True), args[1:])
+        return context.get_dummy_value()
+
+    return types.void(blocks, *[types.int64] * 11), emit
+
+
+@helper
+def _evaluate_tile(
+    kernel: Any,
+    keys: Any,
+    roots: Any,
+    words: Any,
+    width: Any,
+    begin: Any,
+    end: Any,
+    points: Any,
+    party: Any,
+    levels: Any,
+    out: Any,
+) -> None:
+    """Keys begin to end - 1 of a tile; addresses are those of its first key."""
+    at = begin
+    if kernel == FOUR_BLOCKS and end - begin >= 4:
+        while at < end:
+            _evaluate_keys(4, keys, roots, words, width, at, end - 4, points, party, levels, out)
+            at += 16
+    elif kernel >= TWO_BLOCKS and end - begin >= 2:
+        while at < end:
+            _evaluate_keys(2, keys, roots, words, width, at, end - 2, points, party, levels, out)
+            at += 8
+    else:
+        while at < end:
+            _evaluate_keys(1, keys, roots, words, width, at, end - 1, points, party, levels, out)
+            at += 4
+
+
+@helper
+def _generate_tile(
+    kernel: Any,
+    keys: Any,
+    roots0: Any,
+    roots1: Any,
+    words: Any,
+    width: Any,
+    a: Any,
+    below: Any,
+    from_: Any,
+    levels: Any,
+) -> None:
+    at = 0
+    if kernel == FOUR_BLOCKS and width >= 4:
+        last = width - 4
+        while at < width:
+            _generate_keys(4, keys, roots0, roots1, words, width, at, last, a, below, from_, levels)
+            at += 8
+    elif kernel >= TWO_BLOCKS and width >= 2:
+        last = width - 2
+        while at < width:
+            _generate_keys(2, keys, roots0, roots1, words, width, at, last, a, below, from_, levels)
+            at += 4
+    else:
+        last = width - 1
+        while at < width:
+            _generate_keys(1, keys, roots0, roots1, words, width, at, last, a, below, from_, levels)
+            at += 2
+
+
+@compiled
+def _evaluate(
+    kernel: int,
+    party: int,
+    levels: int,
+    keys: int,
+    first: int,
+    count: int,
+    tile_keys: int,
+    roots: int,
+    words: int,
+    points: int,
+    out: int,
+) -> None:
+    memory = np.empty(44, dtype=np.uint32)
+    rounds = memory.ctypes.data
+    done = 0
+    while done < count:
+        tile = (first + done) // KEY_TILE
+        begin = first + done - tile * KEY_TILE
+        width = min(KEY_TILE, keys - tile * KEY_TILE)
+        end = min(width, begin + count - done)
+        if kernel == PORTABLE:
+            aes_portable.schedule(tile_keys + 16 * tile, rounds, 10)
+        else:
+            _schedule(1, tile_keys + 16 * tile, rounds)
+        base = words + tile * KEY_TILE * (levels * _LEVEL + _LEAF)
+        own = roots + 16 * (done - begin)
+        at = points + 8 * (done - begin)
+        target = out + 8 * (done - begin)
+        if kernel == PORTABLE:
+            for i in range(begin, end):
+                point = load64(at + 8 * i)
+                share = dcf_portable.evaluate_place(
+                    rounds, own + 16 * i, base, width, i, point, party, levels
+                )
+                store64(target + 8 * i, share)
+        else:
+            _evaluate_tile(kernel, rounds, own, base, width, begin, end, at, party, levels, target)
+        done += end - begin
+
+
+@compiled
+def _generate(
+    kernel: int,
+    levels: int,
+    count: int,
+    tile_keys: int,
+    roots0: int,
+    roots1: int,
+    points: int,
+    below: int,
+    from_: int,
+    words: int,
+) -> None:
+    memory = np.empty(44, dtype=np.uint32)
+    rounds = memory.ctypes.data
+    for first in range(0, count, KEY_TILE):
+        width = min(KEY_TILE, count - first)
+        tile = tile_keys + first  # 16 bytes for 16 keys
+        base = words + first * (levels * _LEVEL + _LEAF)
+        own0, own1 = roots0 + 16 * first, roots1 + 16 * first
+        a, lower, upper = points + 8 * first, below + 8 * first, from_ + 8 * first
+        if kernel == PORTABLE:
+            aes_portable.schedule(tile, rounds, 10)
+            for i in range(width):
+                dcf_portable.generate_place(
+                    rounds,
+                    own0 + 16 * i,
+                    own1 + 16 * i,
+                    base,
+                    width,
+                    i,
+                    load64(a + 8 * i),
+                    load64(lower + 8 * i),
+                    load64(upper + 8 * i),
+                    levels,
+                )
+        else:
+            _schedule(1, tile, rounds)
+            _generate_tile(kernel, rounds, own0, own1, base, width, a, lower, upper, levels)
