@@ -29,13 +29,13 @@ def delta_share(key: Key, party: int) -> U64:
 
 def elements(plan: Plan, key: Key, kind: Kind, use: int, first: int, count: int, many: int) -> U64:
     """The first `many` pseudorandom elements of consecutive items: kind.shape(count, many)."""
-    items = np.arange(first, first + count, dtype=np.uint64)
     domain = plan.domain(kind, use)
     if kind.wide:
+        items = np.arange(first, first + count, dtype=np.uint64)
         return prg.expand(key, items, domain, many)
     out = np.empty((many, count, 2), dtype=np.uint64)
     for element in range(many):
-        prg.expand(key, items, domain, 1, out[element].reshape(count, 1, 2), first=element)
+        prg.expand_run(key, first, count, domain, element, out[element])
     return out
 
 

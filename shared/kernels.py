@@ -47,6 +47,7 @@ _SOURCES = (
     "engine_fss_kernels",
     "engine_fss_ir",
     "engine_ring",
+    "engine_sigma",
     "engine_tags",
 )
 

@@ -19,6 +19,7 @@ from shared.kernels import (
     address,
     available,
     compiled,
+    helper,
     kernel_name,
     kernel_number,
     load64,
@@ -42,6 +43,7 @@ __all__ = [
     "available",
     "coefficients",
     "expand",
+    "expand_run",
     "kernel_name",
     "slot_keys",
 ]
@@ -84,7 +86,7 @@ def expand(
         raise FormatError(
             f"blocks: found domain {domain}, indices from {first} and {count} of them, expected u32"
         )
-    secret = _key(key)
+    secret = key_array(key)
     expand_blocks(
         kernel_number(),
         address(secret),
@@ -96,6 +98,19 @@ def expand(
         address(result),
     )
     return result
+
+
+def expand_run(key: Key, slot: int, count: int, domain: int, index: int, out: U64) -> U64:
+    """One block of each of so many consecutive slots: `expand` without a list of them.
+
+    key: 32 bytes. index: of the block. out: (count, 2) uint64. Raises FormatError.
+    """
+    writable("blocks", out, np.uint64, (count, 2))
+    if not (slot >= 0 and slot + count <= 1 << 62 and 0 <= domain < 1 << 32 > index >= 0):
+        raise FormatError(f"blocks: found slot {slot}, domain {domain} and index {index}")
+    secret = key_array(key)
+    _expand_run(kernel_number(), address(secret), slot, count, domain, index, address(out))
+    return out
 
 
 def slot_keys(set_digest: bytes, slots: ArrayLike) -> U64:
@@ -122,7 +137,8 @@ def _slots(slots: ArrayLike) -> U64:
     return readable("slots", array, np.uint64, (array.size,))
 
 
-def _key(key: Key) -> NDArray[np.uint8]:
+def key_array(key: Key) -> NDArray[np.uint8]:
+    """A key's 32 bytes, for kernels. Raises FormatError for another length."""
     content = key.reveal() if isinstance(key, Secret) else key
     if len(content) != _KEY_BYTES:
         raise FormatError(f"block key: found {len(content)} bytes, expected {_KEY_BYTES}")
@@ -168,6 +184,63 @@ def _count(
     return types.void(blocks, i64, u64, u64, u64, u64, i64, i64), emit
 
 
+@helper
+def _sequence(
+    kernel: Any,
+    expanded: Any,
+    low: Any,
+    high: Any,
+    low_step: Any,
+    high_step: Any,
+    count: Any,
+    out: Any,
+) -> None:
+    """Blocks of inputs that are counted from (low, high)."""
+    if kernel == PORTABLE:
+        for i in range(count):
+            step = np.uint64(i)
+            p, q = aes_portable.encrypt(
+                expanded, 14, low + step * low_step, high + step * high_step
+            )
+            store64(out + 16 * i, p)
+            store64(out + 16 * i + 8, q)
+    elif kernel == FOUR_BLOCKS and count >= 4:
+        _count(4, expanded, low, high, low_step, high_step, count, out)
+    elif kernel >= TWO_BLOCKS and count >= 2:
+        _count(2, expanded, low, high, low_step, high_step, count, out)
+    else:
+        _count(1, expanded, low, high, low_step, high_step, count, out)
+
+
+@helper
+def expand_key(kernel: Any, key: Any, out: Any) -> None:
+    """The round keys of 32 bytes at an address, 240 bytes; for other kernels."""
+    if kernel == PORTABLE:
+        aes_portable.schedule(key, out, 14)
+    else:
+        _schedule(1, key, out)
+
+
+@helper
+def expand_sequence(
+    kernel: Any, rounds: Any, slot: Any, count: Any, domain: Any, index: Any, out: Any
+) -> None:
+    """`expand_run` with expanded keys and on addresses, for other kernels."""
+    high = np.uint64(domain) | np.uint64(index) << np.uint64(32)
+    _sequence(kernel, rounds, np.uint64(slot), high, np.uint64(1), np.uint64(0), count, out)
+
+
+@compiled
+def _expand_run(
+    kernel: int, key: int, slot: int, count: int, domain: int, index: int, out: int
+) -> None:
+    keys = np.empty(60, dtype=np.uint32)
+    rounds = keys.ctypes.data
+    expand_key(kernel, key, rounds)
+    expand_sequence(kernel, rounds, slot, count, domain, index, out)
+    keys[:] = np.uint32(0)  # an expanded key begins with the key
+
+
 @compiled
 def expand_blocks(
     kernel: int,
@@ -182,10 +255,7 @@ def expand_blocks(
     """`expand` on addresses, for other kernels."""
     keys = np.empty(60, dtype=np.uint32)
     expanded = keys.ctypes.data
-    if kernel == PORTABLE:
-        aes_portable.schedule(key, expanded, 14)
-    else:
-        _schedule(1, key, expanded)
+    expand_key(kernel, key, expanded)
     one = np.uint64(1) << np.uint64(32)
     start = np.uint64(domain) | np.uint64(first) << np.uint64(32)
     face = 0
@@ -203,19 +273,6 @@ def expand_blocks(
             high_step = np.uint64(0)
             length = run
         place = out + 16 * count * face
-        if kernel == PORTABLE:
-            for i in range(length):
-                step = np.uint64(i)
-                low, top = aes_portable.encrypt(
-                    expanded, 14, slot + step * low_step, start + step * high_step
-                )
-                store64(place + 16 * i, low)
-                store64(place + 16 * i + 8, top)
-        elif kernel == FOUR_BLOCKS and length >= 4:
-            _count(4, expanded, slot, start, low_step, high_step, length, place)
-        elif kernel >= TWO_BLOCKS and length >= 2:
-            _count(2, expanded, slot, start, low_step, high_step, length, place)
-        else:
-            _count(1, expanded, slot, start, low_step, high_step, length, place)
+        _sequence(kernel, expanded, slot, start, low_step, high_step, length, place)
         face += run
     keys[:] = np.uint32(0)  # an expanded key begins with the key

@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from shared import prg, ring
+from shared.engine_sigma import add_to_sigma
 from shared.errors import TamperDetected
 from shared.hashing import digest, digest_pieces
 
 U64 = NDArray[np.uint64]
-_STEP = 1 << 16  # openings at a time, so that coefficients stay in the cache
 
 CHECK_ROUNDS = 4
 
@@ -50,13 +49,8 @@ class OpeningLog:
         total = np.zeros(2, dtype=np.uint64)
         first = 0
         for opened, macs in self._entries:
-            for at in range(0, len(opened), _STEP):
-                part = opened[at : at + _STEP]
-                numbers = np.arange(first, first + len(part), dtype=np.uint64)
-                chi = prg.expand(coin, numbers, prg.CHI, 1)[:, 0]
-                found = ring.inner_mac_check(chi, macs[at : at + _STEP], alpha.reshape(1, 2), part)
-                total = ring.add(total, found)
-                first += len(part)
+            add_to_sigma(coin, first, macs, opened, alpha, total)
+            first += len(opened)
         return total.tobytes()
 
     def clear(self) -> None:

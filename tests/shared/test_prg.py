@@ -165,3 +165,16 @@ def test_kernels_work_where_nothing_can_be_kept(
         double = kernels.compiled(twice)
     assert double(21) == 42
     assert "NUMBA_CACHE_DIR" in caplog.text
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 16, 100])
+def test_a_run_of_slots_is_what_a_list_of_them_gives(count: int, kernel: str) -> None:
+    slots = np.arange(2**40, 2**40 + count, dtype=np.uint64)
+    found = prg.expand_run(bytes(32), 2**40, count, 5, 3, np.zeros((count, 2), dtype=np.uint64))
+    assert np.array_equal(found, prg.expand(bytes(32), slots, 5, 1, first=3)[:, 0])
+
+
+@pytest.mark.parametrize(("slot", "index"), [(-1, 0), (0, -1), (0, 1 << 32), (1 << 62, 0)])
+def test_a_run_out_of_range_is_refused(slot: int, index: int) -> None:
+    with pytest.raises(FormatError, match="found slot"):
+        prg.expand_run(bytes(32), slot, 1, 5, index, np.zeros((1, 2), dtype=np.uint64))
