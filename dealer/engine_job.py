@@ -17,6 +17,7 @@ from dealer.folderlock import FolderLock
 from shared.atomicfile import file_error, make_folder, sync_folder
 from shared.engine_file import seal_engine_header
 from shared.engine_header import (
+    PARTIES,
     SUFFIX,
     EngineHeader,
     SignedEngineHeader,
@@ -196,27 +197,29 @@ def _chunks(
     """Every chunk with its recipients, stream and number, in the order of the files."""
     plan = order.plan
 
-    def make(job: tuple[Stream, int, bool]) -> U8:
-        stream, number, masks = job
+    def make(job: tuple[tuple[str, ...], Stream, int]) -> U8:
+        targets, stream, number = job
         first, count = number * stream.step, stream.items(number)
-        if masks:
-            return client_masks(plan, seeds, stream.kind, first, count)
         if stream.keys:
             return mint_keys(plan, seeds, stream.kind, digest, first, count)
-        return mint_corrections(plan, seeds, stream.kind, first, count)
+        if targets[0] in PARTIES:
+            party = PARTIES.index(targets[0])
+            return mint_corrections(plan, seeds, stream.kind, party, first, count)
+        return client_masks(plan, seeds, stream.kind, first, count)
 
-    jobs: list[tuple[tuple[str, ...], tuple[Stream, int, bool]]] = []
-    for stream in plan.streams(1):
-        targets: tuple[str, ...] = ("p0", "p1") if stream.keys else ("p1",)
-        jobs += [(targets, (stream, number, False)) for number in range(stream.chunks)]
+    wanted: list[tuple[tuple[str, ...], Stream]] = []
+    for party, role in enumerate(PARTIES):
+        wanted += [((role,), stream) for stream in plan.streams(party) if not stream.keys]
+    wanted += [(PARTIES, stream) for stream in plan.streams(0) if stream.keys]
+    wanted.sort(key=lambda one: one[1].number)
     for who in range(len(order.clients)):
-        for masks in recipient_streams(plan, "client", who):
-            jobs += [((_client(who),), (masks, number, True)) for number in range(masks.chunks)]
+        streams = recipient_streams(plan, "client", who)
+        wanted += [((_client(who),), masks) for masks in streams]
+    jobs = [(targets, stream, n) for targets, stream in wanted for n in range(stream.chunks)]
     group = 4 * workers
     for at in range(0, len(jobs), group):
         some = jobs[at : at + group]
-        contents = pool.map(make, [job for _, job in some])
-        for (targets, (stream, number, _)), content in zip(some, contents, strict=True):
+        for (targets, stream, number), content in zip(some, pool.map(make, some), strict=True):
             yield targets, stream.number, number, content
 
 

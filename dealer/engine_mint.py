@@ -34,20 +34,31 @@ class EngineSeeds:
         self.key1.destroy()
 
 
-def mint_corrections(plan: Plan, seeds: EngineSeeds, kind: Kind, first: int, count: int) -> U8:
-    """P1's corrections of consecutive items: the shares of derived elements, then all MAC shares.
+def mint_corrections(
+    plan: Plan, seeds: EngineSeeds, kind: Kind, party: int, first: int, count: int
+) -> U8:
+    """A party's corrections of consecutive items, count kind.correction_bytes(party) uint8.
 
-    Returns count kind.correction_bytes(1) uint8.
+    P0's: its MAC shares of uniform elements. P1's: its shares of derived elements, then its MAC
+    shares of them.
     """
-    share0, total = _values(plan, seeds, kind, first, count)
-    out = np.empty(count * kind.correction_bytes(1), dtype=np.uint8)
-    size = 16 * kind.derived * count
-    corrections = out[:size].view(np.uint64).reshape(kind.shape(count, kind.derived))
-    macs = out[size:].view(np.uint64).reshape(total.shape)
-    known = (slice(None), slice(kind.uniform, None)) if kind.wide else slice(kind.uniform, None)
-    corrections[:] = ring.sub(total, share0)[known]
-    mac0 = elements(plan, seeds.key0, kind, MAC, first, count, kind.elements)
-    engine_ring.subtract_scaled(total, mac0, _alpha(seeds), macs)
+    out = np.empty(count * kind.correction_bytes(party), dtype=np.uint8)
+    if party == 0:
+        known = _uniform(plan, seeds, kind, first, count)
+        expanded = elements(plan, seeds.key1, kind, MAC, first, count, kind.uniform)
+        macs = out
+    else:
+        share0, total = _values(plan, seeds, kind, first, count)
+        derived = slice(kind.uniform, None)
+        which = (slice(None), derived) if kind.wide else derived
+        known = np.ascontiguousarray(total[which])
+        shares, macs = out[: known.nbytes], out[known.nbytes :]
+        own0 = np.ascontiguousarray(share0[which])
+        ring.sub(known, own0, shares.view(np.uint64).reshape(known.shape))
+        many, skip = kind.derived, kind.uniform
+        expanded = elements(plan, seeds.key0, kind, MAC, first, count, many, skip)
+    target = macs.view(np.uint64).reshape(known.shape)
+    engine_ring.subtract_scaled(known, expanded, _alpha(seeds), target)
     return out
 
 
@@ -95,6 +106,15 @@ def client_masks(plan: Plan, seeds: EngineSeeds, kind: Kind, first: int, count: 
 
 def _alpha(seeds: EngineSeeds) -> U64:
     return ring.add(alpha_share(seeds.key0), alpha_share(seeds.key1))
+
+
+def _uniform(plan: Plan, seeds: EngineSeeds, kind: Kind, first: int, count: int) -> U64:
+    """The uniform elements: kind.shape(count, uniform) uint64."""
+    shares = [
+        own_values(plan, key, kind, party, first, count, kind.uniform)
+        for party, key in enumerate((seeds.key0, seeds.key1))
+    ]
+    return ring.add(*shares)
 
 
 def _values(plan: Plan, seeds: EngineSeeds, kind: Kind, first: int, count: int) -> tuple[U64, U64]:

@@ -27,15 +27,17 @@ def delta_share(key: Key, party: int) -> U64:
     return share
 
 
-def elements(plan: Plan, key: Key, kind: Kind, use: int, first: int, count: int, many: int) -> U64:
-    """The first `many` pseudorandom elements of consecutive items: kind.shape(count, many)."""
+def elements(
+    plan: Plan, key: Key, kind: Kind, use: int, first: int, count: int, many: int, skip: int = 0
+) -> U64:
+    """So many pseudorandom elements of consecutive items, after `skip`: kind.shape(count, many)."""
     domain = plan.domain(kind, use)
     if kind.wide:
         items = np.arange(first, first + count, dtype=np.uint64)
-        return prg.expand(key, items, domain, many)
+        return prg.expand(key, items, domain, many, first=skip)
     out = np.empty((many, count, 2), dtype=np.uint64)
     for element in range(many):
-        prg.expand_run(key, first, count, domain, element, out[element])
+        prg.expand_run(key, first, count, domain, skip + element, out[element])
     return out
 
 

@@ -153,8 +153,11 @@ class Kind:
         return self.family in (Family.MATMUL, Family.BITS, Family.FIXED, Family.FIXED_LEFT)
 
     def correction_bytes(self, party: int) -> int:
-        """Bytes of an item's corrections in this party's file."""
-        return 16 * (self.derived + self.elements) if party == 1 else 0
+        """Bytes of an item's corrections in this party's file.
+
+        P0 has its MAC shares of uniform elements, P1 its shares and MAC shares of derived ones.
+        """
+        return 16 * self.uniform if party == 0 else 32 * self.derived
 
     @property
     def key_bytes(self) -> int:
@@ -168,8 +171,8 @@ class Kind:
 
     @property
     def correction_step(self) -> int:
-        """Items in a chunk of corrections."""
-        return _step(self.correction_bytes(1), CORRECTIONS_GOAL)
+        """Items in a chunk of corrections, of either party."""
+        return _step(max(map(self.correction_bytes, (0, 1))), CORRECTIONS_GOAL)
 
     @property
     def key_step(self) -> int:

@@ -177,28 +177,37 @@ class Material:
         self.file.close()
 
     def _elements(self, kind: Kind, first: int, count: int) -> tuple[Sequence[U64], Sequence[U64]]:
-        many = kind.elements if self.party == 0 else kind.uniform
-        own = own_values(self.plan, self.file.key, kind, self.party, first, count, many)
+        key, uniform, derived = self.file.key, kind.uniform, kind.derived
+        given = self._corrections(kind, first, count)
         if self.party == 0:
-            mac = elements(self.plan, self.file.key, kind, MAC, first, count, kind.elements)
-            return ([own], [mac]) if kind.wide else ([*own], [*mac])
-        derived = np.empty(kind.shape(count, kind.derived), dtype=np.uint64)
-        mac = np.empty(kind.shape(count, kind.elements), dtype=np.uint64)
+            values = [own_values(self.plan, key, kind, 0, first, count, kind.elements)]
+            macs = [given[0], elements(self.plan, key, kind, MAC, first, count, derived, uniform)]
+        else:
+            values = [own_values(self.plan, key, kind, 1, first, count, uniform), given[0]]
+            macs = [elements(self.plan, key, kind, MAC, first, count, uniform), given[1]]
+        if kind.wide:
+            return [np.concatenate(values, axis=1)], [np.concatenate(macs, axis=1)]
+        return [one for part in values for one in part], [one for part in macs for one in part]
+
+    def _corrections(self, kind: Kind, first: int, count: int) -> U64:
+        """P0's MAC shares of uniform elements, or P1's shares and MAC shares of derived ones.
+
+        (1, ...) or (2, ...), then as the kind's elements lie.
+        """
+        parts = 1 + self.party
+        many = kind.derived if self.party else kind.uniform
+        out = np.empty((parts, *kind.shape(count, many)), dtype=np.uint64)
+        if not many:
+            return out
         stream = self._streams[kind, False]
         for chunk, at, begin, end in _spans(stream, first, count):
-            content = self._chunk(stream, chunk)
-            inside = stream.items(chunk)
-            split = 16 * kind.derived * inside
-            found = content[:split].view(np.uint64).reshape(kind.shape(inside, kind.derived))
-            macs = content[split:].view(np.uint64).reshape(kind.shape(inside, kind.elements))
-            take = slice(at, at + end - begin)
+            shape = (parts, *kind.shape(stream.items(chunk), many))
+            found = self._chunk(stream, chunk).view(np.uint64).reshape(shape)
             if kind.wide:
-                derived[begin:end], mac[begin:end] = found[take], macs[take]
+                out[:, begin:end] = found[:, at : at + end - begin]
             else:
-                derived[:, begin:end], mac[:, begin:end] = found[:, take], macs[:, take]
-        if kind.wide:
-            return [np.concatenate([own, derived], axis=1)], [mac]
-        return [*own, *derived], [*mac]
+                out[:, :, begin:end] = found[:, :, at : at + end - begin]
+        return out
 
     def _chunk(self, stream: Stream, number: int) -> U8:
         """A decrypted chunk; the last one of each stream is kept, in one buffer."""

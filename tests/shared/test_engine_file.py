@@ -220,7 +220,7 @@ def test_a_plan_is_ordered_and_within_its_limits() -> None:
 
 def test_no_chunk_of_another_stream_is_read(stage: Stage, paths: dict[str, Path]) -> None:
     with opened(stage, paths["p1"]) as file, opened(stage, paths["p0"], 0) as other:
-        stream = next(s for s in file.header.streams() if s.kind == TRIPLE)
+        stream = next(s for s in file.header.streams() if s.kind == SIGN)
         buffer = np.empty(1 << 20, dtype=np.uint8)
         with pytest.raises(InputError, match="no chunk 9"):
             file.read_chunk(stream, 9, buffer)
