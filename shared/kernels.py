@@ -46,6 +46,7 @@ _SOURCES = (
     "wide",
     "engine_fss_kernels",
     "engine_fss_ir",
+    "engine_flip",
     "engine_ring",
     "engine_sigma",
     "engine_tags",

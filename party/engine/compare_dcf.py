@@ -21,6 +21,7 @@ from party.engine.operation import (
     bit_elements,
 )
 from shared import ring
+from shared.engine_flip import flip_shares
 from shared.engine_plan import RING_BITS, SIGN, ZERO, truncation
 from shared.errors import InputError
 
@@ -102,8 +103,9 @@ def truncate(x: SharedArray, bits: int) -> Operation[SharedArray]:
 
 def flipped(bits: SharedArray, public: U64) -> SharedArray:
     """bits xor public bits: b (1 - 2 p) + p. public: (...) uint64 of 0 and 1."""
-    numbers = public.view(np.int64)
-    return bits * (1 - 2 * numbers) + numbers
+    key = bits.key
+    found = flip_shares(key.party, key.alpha, *bits.flat(), public.reshape(-1))
+    return SharedArray(key, *found).reshape(*bits.shape)
 
 
 def _each(number: int, count: int) -> U64:

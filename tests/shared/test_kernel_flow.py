@@ -41,6 +41,7 @@ WORDS = (array(U64, 1), array(U64, 2), array(U64, 3))
 KERNELS: dict[str, tuple[tuple[Any, ...] | None, tuple[str, ...]]] = {
     "shared.prg.expand_blocks": (None, ("slots",)),
     "shared.prg._expand_run": (None, ()),
+    "shared.engine_flip._flip": (None, ("bits",)),
     "shared.engine_sigma._add": (None, ()),
     "shared.dcf._evaluate": (None, ("z", "listed")),
     "shared.dcf._generate": (None, ()),
