@@ -30,8 +30,8 @@ class Sizes:
     """
 
     products: int = 1 << 22
-    comparisons: int = 1 << 17
-    batch: int = 1 << 15
+    comparisons: int = 1 << 18
+    batch: int = 1 << 16
     naive_faces: int = 4
     private_faces: int = 64
     entries: int = 150
