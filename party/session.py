@@ -391,7 +391,8 @@ class WindowSession(WindowOutcomes):
         elif str(error) != self._told_stale:
             self._told_stale = str(error)
             self.events.announce("restored", f"window {self.spec.name}: {error}")
-        log.warning("window %s: %s", self.spec.name, error)
+        level = logging.INFO if isinstance(message, Ping) else logging.WARNING  # it crossed the end
+        log.log(level, "window %s: %s", self.spec.name, error)
 
     def _vanished(self, error: PeerVanished, moment: Moment) -> None:
         """The peer is told, in case that it does live: its side of the session ends as well."""
