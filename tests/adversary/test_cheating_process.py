@@ -45,13 +45,15 @@ def family(name: str) -> str:
 
 
 def chosen(party: int) -> list[str]:
-    """The attacks of the short run: one of each family, another one of it for each party."""
+    """The attacks of the short run: one of every other family, by the other party those between."""
     families: dict[str, list[str]] = {}
     for name, make in catalogue(party).items():
         if not make().alone:
             families.setdefault(family(name), []).append(name)
     return [
-        names[(7 * number + party) % len(names)] for number, names in enumerate(families.values())
+        names[(7 * number + party) % len(names)]
+        for number, names in enumerate(families.values())
+        if number % 2 == party
     ]
 
 
