@@ -8,6 +8,7 @@ import numpy as np
 
 from party import bitkernels
 from shared import dcf, prg, ring, shares
+from shared.heap import keep_freed_memory
 from shared.matchinputs import dcf_key, match_inputs, match_inputs_each
 from shared.params import Parameters
 from shared.secret import Secret
@@ -49,11 +50,13 @@ def warm_up() -> None:
 
 
 def settle_heap() -> None:
-    """What was loaded so far is never looked through for garbage again.
+    """What was loaded so far is never looked through for garbage again; freed memory is kept.
 
     Else each full collection walks some 140,000 objects of the compiler's and libraries', and
-    faces wait for it. What comes later is collected as before, if less often.
+    faces wait for it. What comes later is collected as before, if less often. A check's arrays, of
+    half a megabyte each, would be fetched from the system page by page.
     """
+    keep_freed_memory()
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG, *gc.get_threshold()[1:])
