@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import NoReturn
@@ -71,16 +72,17 @@ def init(
 def serve(config_path: Path) -> int:
     """Prepare, match and report until SIGTERM or Ctrl-C."""
     settings = config.load(PartyConfig, config_path)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())  # also while it starts
     from threadpoolctl import threadpool_limits
 
     from party.node import PartyNode
     from party.warmup import settle_heap
 
     threadpool_limits(settings.threads)
-    node = PartyNode(config_path.parent, settings)
+    node = PartyNode(config_path.parent, settings, stop.is_set)
     settle_heap()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: node.stop())
     try:
         node.run()
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,13 +93,20 @@ class _Camera:
     next_log: float = 0.0
 
 
-class PartyNode:
-    """Everything of one party process. Use: `open`, then `run` until `stop`; then `close`.
+def _never() -> bool:
+    """Nobody asks to stop."""
+    return False
 
-    Raises typed errors at `open`: ConfigError, AuthenticationFailed, Locked, ResourceError.
+
+class PartyNode:
+    """Everything of one party process. Use: `run`, until `stopped` says so; then `close`.
+
+    Raises typed errors when it is made: ConfigError, AuthenticationFailed, Locked, ResourceError.
     """
 
-    def __init__(self, folder: Path, config: PartyConfig) -> None:
+    def __init__(
+        self, folder: Path, config: PartyConfig, stopped: Callable[[], bool] = _never
+    ) -> None:
         warm_up()
         raise_open_files()
         role = RoleFolder(folder)
@@ -106,7 +114,7 @@ class PartyNode:
         self.limits: Limits = config.limits.limits()
         self.outbox = Outbox(os.urandom, self._flush_peer)
         self.wire = WireCounters()
-        self.stopping = False
+        self._stopped = stopped
         identity = role.identity("p0" if config.party == 0 else "p1")
         trusted = role.trusted()
         peer = trusted.the("p1" if config.party == 0 else "p0")
@@ -224,19 +232,15 @@ class PartyNode:
     # -- the loop --------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Serves until `stop` was called. Raises the typed error that ended it otherwise."""
+        """Serves until it is stopped and nothing is in flight; raises what ended it otherwise."""
         self._every_second(now())  # cameras that wait already shall find their windows open
         log.info("P%d is ready; cameras on %s", self.config.party, self._camera_end.endpoint())
-        while not self.stopping:
+        while not self._stopped():
             self._round()
             fatal = self._fatal or self._upkeep.error or self._acks.error
             if fatal is not None:
                 raise fatal
         self._drain()
-
-    def stop(self) -> None:
-        """Asks the loop to end after what is in flight; safe in a signal handler."""
-        self.stopping = True
 
     def close(self) -> None:
         """Closes windows' files, sockets, journal and events; what is prepared stays."""

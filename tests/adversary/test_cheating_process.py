@@ -19,7 +19,7 @@ from tests.adversary.real.judge import Findings
 LONG = os.environ.get("TWOKEY_LONG") == "1"
 ONLY_LONG = pytest.mark.skipif(not LONG, reason="set TWOKEY_LONG=1 to run it")
 TOGETHER = 60  # windows of one pair of processes
-SLOWNESS = (1.0, 3.0, 8.0)  # tried in turn, until the windows without an attack see no deadline
+SLOWNESS = (1.0, 3.0)  # tried in turn, until the windows without an attack see no deadline
 CONTROL = "none at all"
 
 

@@ -47,3 +47,32 @@ def test_a_party_runs_with_the_threads_it_is_given_and_a_settled_heap(
     assert set(seen["blas"]) == {threads}
     assert seen["frozen"] > 10_000
     assert seen["young"] == 10_000
+
+
+STOPPED = """
+import os, signal, sys
+import party.node
+
+class Seen:
+    def __init__(self, folder, config, stopped):
+        os.kill(os.getpid(), signal.SIGTERM)
+        self.stopped = stopped
+    def run(self):
+        print(self.stopped())
+    def close(self):
+        print("closed")
+
+party.node.PartyNode = Seen
+from party.cli import main
+sys.argv = ["twokey-party", "run", "-c", sys.argv[1]]
+main()
+"""
+
+
+def test_a_party_that_is_stopped_while_it_starts_ends_in_good_order(tmp_path: Path) -> None:
+    path = tmp_path / "party.toml"
+    config.write_default(PartyConfig, path, {"party": 0})
+    done = subprocess.run(
+        [sys.executable, "-c", STOPPED, str(path)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.split()) == (0, ["True", "closed"])
