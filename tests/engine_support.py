@@ -127,8 +127,9 @@ class Stage:
         *,
         change: tuple[Change | None, Change | None] = (None, None),
         deadline: float = 20.0,
+        sessions: tuple[type[EngineSession], type[EngineSession]] = (EngineSession, EngineSession),
     ) -> tuple[Any, Any]:
-        """As `run`, on files that are there."""
+        """As `run`, on files that are there. sessions: what each party takes for a session."""
         ends = links()
         results: list[Any] = [None, None]
 
@@ -137,7 +138,7 @@ class Stage:
             ends[party].deadline = deadline
             try:
                 material = self.material(paths, party)
-                with EngineSession(ends[party], material, self.state(party)) as session:
+                with sessions[party](ends[party], material, self.state(party)) as session:
                     results[party] = program(session)
             except Exception as error:  # noqa: BLE001
                 results[party] = error

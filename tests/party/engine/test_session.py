@@ -132,9 +132,23 @@ def test_an_error_in_any_opening_is_detected_before_an_output(
 def test_a_flipped_bit_of_a_sign_is_detected_before_an_output(
     stage: Stage, cheater: int, bit: int
 ) -> None:
-    change = nth(Shares, BITS_ROUND, lambda m: changed(m, "elements", bit))
-    honest, _ = attack(stage, cheater, change)
+    """By the MACs: the cheater counts on with another bit than the honest party.
+
+    One that counts on with its lie is found by the tags (tests/adversary/test_engine_tags.py).
+    """
+    sent: list[EngineMessage] = []
+
+    def listen(_: int, message: EngineMessage) -> EngineMessage:
+        sent.append(message)
+        return message
+
+    cheat = nth(Shares, BITS_ROUND, lambda m: changed(m, "elements", bit))
+    found = stage.run(COUNTS, program, change=(cheat, listen) if cheater == 0 else (listen, cheat))
+    honest = found[1 - cheater]
     assert isinstance(honest, TamperDetected)
+    assert "check 2: the MAC check failed" in str(honest)
+    # Those up to the bits, and of two products: no output of what came of the bits.
+    assert sum(isinstance(message, Shares) for message in sent) == BITS_ROUND + 3
 
 
 @pytest.mark.parametrize("bit", [9, 63, 64, 127])
