@@ -42,7 +42,7 @@ RECIPIENT_OF: Final[dict[Role, EngineRecipient]] = {
 }
 FORMAT: Final = HeaderFormat(
     b"twokey-e",
-    1,
+    2,  # 1 had other keys of signs, and all corrections in P1's file
     1 << 16,
     "engine file",
     (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgpack
@@ -104,6 +105,21 @@ def test_any_flipped_bit_is_refused(
     path.write_bytes(content)
     with pytest.raises((FormatError, AuthenticationFailed)):
         read_all(opened(stage, path))
+
+
+@pytest.mark.parametrize("role", ["p0", "p1", "client-0"])
+def test_a_file_of_the_format_before_is_refused_by_its_version(
+    paths: dict[str, Path], tmp_path: Path, role: str
+) -> None:
+    """Signed or not: its chunks would be taken for something else."""
+    content = bytearray(paths[role].read_bytes())
+    assert content[8:12] == (2).to_bytes(4, "little")
+    content[8:12] = (1).to_bytes(4, "little")
+    path = tmp_path / "old.tke"
+    path.write_bytes(content)
+    expected = f"engine file {path}: found format version 1, expected 2"
+    with pytest.raises(FormatError, match=f"^{re.escape(expected)}$"):
+        read_engine_header(path)
 
 
 @pytest.mark.parametrize("size", [0, 10, 100, 1400, -1])
