@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import FormatError
-from shared.kernels import address, compiled, kernel_number, load64, readable, store64
+from shared.kernels import address, compiled, kernel_number, load64, readable, store64, writable
 from shared.prg import CHI, expand_key, expand_sequence
 from shared.wide import add, mul, sub
 
@@ -30,6 +30,7 @@ def add_to_sigma(coin: bytes, first: int, macs: U64, opened: U64, alpha: U64, si
     shares = readable("MAC shares", macs, np.uint64, (count, 2))
     elements = readable("openings", opened, np.uint64, (count, 2))
     key = readable("MAC key", alpha, np.uint64, (2,))
+    writable("check value", sigma, np.uint64, (2,))
     _add(
         kernel_number(),
         address(np.frombuffer(coin, dtype=np.uint8)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -32,3 +34,18 @@ def test_a_coin_of_another_length_is_refused() -> None:
     zeros = np.zeros((1, 2), dtype=np.uint64)
     with pytest.raises(FormatError, match="31 bytes"):
         add_to_sigma(COIN[1:], 0, zeros, zeros, zeros[0], np.zeros(2, dtype=np.uint64))
+
+
+def test_a_check_value_that_is_no_place_for_one_is_refused() -> None:
+    zeros = np.zeros((1, 2), dtype=np.uint64)
+    fixed = np.zeros(2, dtype=np.uint64)
+    fixed.flags.writeable = False
+    places: list[tuple[Any, str]] = [
+        (np.zeros(1, dtype=np.uint64), r"check value: found uint64 of shape \(1,\)"),
+        (np.zeros(2, dtype=np.uint32), "check value: found uint32"),
+        (np.zeros(4, dtype=np.uint64)[::2], "check value: expected a contiguous, writable array"),
+        (fixed, "check value: expected a contiguous, writable array"),
+    ]
+    for sigma, found in places:
+        with pytest.raises(FormatError, match=found):
+            add_to_sigma(COIN, 0, zeros, zeros, zeros[0], sigma)
