@@ -53,7 +53,10 @@ class Items:
         return self.source.evaluate(self, points)
 
     def tags(self, points: U64) -> U64:
-        """This party's share of the tag of each item's bit at a public point: (count,) uint64."""
+        """This party's share of the tag of each item's bit at a public point: (count,) uint64.
+
+        Once for each item: two openings of one bit would tell what it hides. Raises SlotReused.
+        """
         return self.source.tags(self, points)
 
 
@@ -72,6 +75,7 @@ class Material:
         self.set_digest = file.header.set_digest()
         self.key = MacKey(party, alpha_share(file.key).copy(), delta_share(file.key, party))
         self._taken = {kind: Intervals() for kind, _ in self.plan.counts}
+        self._tagged = {kind: Intervals() for kind, _ in self.plan.counts if kind.tags is not None}
         self._streams = {(s.kind, s.keys): s for s in file.header.streams()}
         self._chunks: dict[int, tuple[int, U8]] = {}
 
@@ -137,13 +141,19 @@ class Material:
         return tuple(SharedArray(self.key, value, mac) for value, mac in out)
 
     def tags(self, items: Items, points: U64) -> U64:
-        """As `Items.tags`. Raises InputError for a kind without such keys."""
+        """As `Items.tags`. Raises InputError for a kind without such keys, SlotReused."""
         shape = items.kind.tags
         if shape is None:
             raise InputError(f"engine material: {items.kind} has no tags")
         out = np.empty(items.count, dtype=np.uint64)
         if not items.count:
             return out
+        tagged = self._tagged[items.kind]
+        if tagged.intersects(items.first, items.count):
+            raise SlotReused(
+                f"engine material: tags of {items.kind} from {items.first} on are used"
+            )
+        tagged.add(items.first, items.count)
         stream = self._streams[items.kind, True]
         roots, tiles = self._roots(items, 0)
         for chunk, first, begin, end in _spans(stream, items.first, items.count):

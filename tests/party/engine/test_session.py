@@ -386,6 +386,18 @@ def test_a_clients_inputs_are_taken_at_their_places_each_once(stage: Stage) -> N
         material.take(TRIPLE, 1)
 
 
+def test_the_tags_of_an_item_are_given_out_once(stage: Stage) -> None:
+    """At another point the bit would be opened under the mask that hid it before."""
+    material = stage.material(stage.mint({SIGN: 9}), 0)
+    first, second = material.take(SIGN, 4), material.take(SIGN, 5)
+    points = np.arange(9, dtype=np.uint64)
+    later = second.tags(points[4:])
+    assert np.unique(np.concatenate([first.tags(points[:4]), later])).size == 9
+    for items in (first, second, dataclasses.replace(first, first=3, count=1)):
+        with pytest.raises(SlotReused, match=f"tags of sign from {items.first} on are used"):
+            items.tags(points[: items.count] ^ np.uint64(1))
+
+
 def test_an_operation_on_nothing_takes_and_gives_nothing(stage: Stage) -> None:
     def program(session: EngineSession) -> list[Any]:
         x = session.public(np.zeros((0, 3), dtype=np.int64))
