@@ -298,6 +298,8 @@ def test_an_ended_session_does_nothing_any_more(stage: Stage) -> None:
 
     def ends(session: EngineSession) -> Any:
         kept.append(session)
+        assert session.key.alpha.any()
+        assert session.key.delta.any()
         return session.input(0, X.shape, X if session.party == 0 else None)
 
     shared = stage.honest(COUNTS, ends)[0]
@@ -308,7 +310,9 @@ def test_an_ended_session_does_nothing_any_more(stage: Stage) -> None:
     ):
         with pytest.raises(ProtocolViolation, match="has ended"):
             act()
-    assert not kept[0].key.alpha.any()
+    for session in kept:
+        assert not session.key.alpha.any()
+        assert not session.key.delta.any()
 
 
 def test_mistakes_are_refused_before_anything_is_sent_and_the_session_goes_on(
