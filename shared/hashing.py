@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Iterable
 from functools import cache
 
+from shared.errors import FormatError
+
 PROTOCOL = b"twokey/1"
 _U64_LENGTH = (8).to_bytes(4, "little")
 
@@ -36,7 +38,12 @@ def digest(label: str, *fields: Field) -> bytes:
 
 
 def digest_pieces(label: str, size: int, pieces: Iterable[memoryview]) -> bytes:
-    """`digest(label, content)` for one field of `size` bytes that comes in pieces."""
+    """`digest(label, content)` for one field of `size` bytes that comes in pieces.
+
+    Raises FormatError from 2^32 bytes on.
+    """
+    if size >> 32:
+        raise FormatError(f"digest of {label}: found {size} bytes, expected less than 2^32")
     state = hashlib.sha256(encode(label) + size.to_bytes(4, "little"))
     for piece in pieces:
         state.update(piece)

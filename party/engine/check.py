@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.engine_sigma import add_to_sigma
-from shared.errors import TamperDetected
+from shared.errors import InputError, TamperDetected
 from shared.hashing import digest, digest_pieces
 
 U64 = NDArray[np.uint64]
 
 CHECK_ROUNDS = 4
+BITS_LIMIT: Final = (1 << 29) - 1  # their tags are one field of a digest, of less than 2^32 bytes
 
 
 class OpeningLog:
@@ -27,6 +29,7 @@ class OpeningLog:
     def __init__(self) -> None:
         self._entries: list[tuple[U64, U64]] = []
         self._tags: list[U64] = []
+        self._bits = 0
         self.count = 0
 
     def add(self, opened: U64, mac: U64) -> None:
@@ -37,7 +40,17 @@ class OpeningLog:
     def add_tags(self, tags: U64) -> None:
         """tags: t xor b Delta of opened bits b, (n,) uint64, which both parties have alike."""
         self._tags.append(tags)
+        self._bits += len(tags)
         self.count += len(tags)
+
+    def require_room(self, bits: int) -> None:
+        """Raises InputError unless so many more bits can wait for one check."""
+        found = self._bits + bits
+        if found > BITS_LIMIT:
+            raise InputError(
+                f"engine check: found {found} bits to be opened before it, "
+                f"expected up to {BITS_LIMIT}: check more often"
+            )
 
     def tags(self) -> bytes:
         """32 bytes that stand for the tags of all bits, in the order of their opening."""
@@ -57,6 +70,7 @@ class OpeningLog:
         """All of them passed."""
         self._entries.clear()
         self._tags.clear()
+        self._bits = 0
         self.count = 0
 
 

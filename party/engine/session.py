@@ -132,7 +132,10 @@ class EngineSession:
         return public(self.key, values)
 
     def run(self, operation: Operation[T]) -> T:
-        """Does one operation. Raises MaterialExhausted before anything is sent."""
+        """Does one operation.
+
+        Raises MaterialExhausted, and InputError for too many unchecked bits, before it sends.
+        """
         result: T = self.together(operation)[0]
         return result
 
@@ -141,6 +144,7 @@ class EngineSession:
         self._usable()
         cost = Cost().beside(*(operation.cost for operation in operations))
         self._material.require(cost.material)
+        self._log.require_room(sum(n for kind, n in cost.material.items() if kind.tags is not None))
         try:
             steps = beside([operation.start(self) for operation in operations])
             replies: tuple[U64, ...] | None = None

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from party.engine import EngineSession, SharedArray, is_negative, less_than, multiply, square
+from party.engine import EngineSession, SharedArray, check, is_negative, less_than, multiply, square
 from party.engine.arrays import MacKey
 from party.engine.material import Material
 from shared.engine_messages import (
@@ -345,6 +345,27 @@ def test_mistakes_are_refused_before_anything_is_sent_and_the_session_goes_on(
     found = stage.honest(COUNTS, mistaken)
     assert np.array_equal(found[0], X * X)
     assert np.array_equal(found[1], X * X)
+
+
+def test_more_bits_than_one_digest_takes_are_refused_before_anything_is_sent(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "BITS_LIMIT", 8)
+
+    def many(session: EngineSession) -> Any:
+        x = session.input(0, X.shape, X if session.party == 0 else None)
+        signs = session.together(is_negative(x), is_negative(-x))
+        rounds = session.counters.rounds
+        with pytest.raises(InputError, match="found 9 bits to be opened before it, expected up to"):
+            session.run(is_negative(x))
+        assert (session.counters.rounds, session.counters.material[SIGN]) == (rounds, 6)
+        session.check()
+        with pytest.raises(InputError, match="found 9 bits"):
+            session.run(less_than(x, x))
+        return session.open_all([*signs, session.run(is_negative(x))])
+
+    for found in stage.honest({INPUTS[0]: 3, SIGN: 18, TRIPLE: 6, MASK: 9}, many):
+        assert [signs.tolist() for signs in found] == [[0, 1, 0], [1, 0, 1], [0, 1, 0]]
 
 
 def test_programs_tell_each_other_public_bytes_in_a_round_of_their_own(stage: Stage) -> None:
