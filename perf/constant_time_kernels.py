@@ -14,7 +14,7 @@ from camera.masking import Masker
 from camera.ratchetfile import RatchetState
 from dealer import mint
 from party import bitkernels
-from shared import dcf, engine_fss, engine_ring, engine_tags, prg, ring
+from shared import dcf, engine_flip, engine_fss, engine_ring, engine_sigma, engine_tags, prg, ring
 from shared.engine_fss import KEY_TILE, KeyShape
 from shared.engine_tags import TagShape
 from shared.matchinputs import dcf_key, match_inputs
@@ -108,6 +108,8 @@ def experiments(rng: np.random.Generator) -> Iterator[Experiment]:
         _engine_keys,
         _engine_tags,
         _engine_ring,
+        _engine_sums,
+        _engine_checks,
     ):
         yield from make(rng)
     yield control(rng)
@@ -161,6 +163,13 @@ def _blocks(rng: np.random.Generator) -> Iterator[Experiment]:
         "expand blocks", lambda: prg.expand(key.tobytes(), slots, prg.RHO, _PLACES, out)
     )
     made = _Made(rng)
+    engine_key = made.octets(32)
+    run = np.empty((_PLACES, 2), dtype=np.uint64)
+    yield made.experiment(
+        "expand a run of blocks",
+        lambda: prg.expand_run(engine_key.tobytes(), 0, _PLACES, prg.RHO, 0, run),
+    )
+    made = _Made(rng)
     secret = made.octets(32)
     public = dcf_key(bytes(32))
     yield made.experiment(
@@ -205,6 +214,15 @@ def _ring(rng: np.random.Generator) -> Iterator[Experiment]:
     macs, alphas, kappas = made.words(_PLACES, 2), made.words(1, 2), made.words(_PLACES, 2)
     chi = rng.integers(0, 1 << 63, (_PLACES, 2), dtype=np.uint64)
     yield made.experiment("check value", lambda: ring.inner_mac_check(chi, macs, alphas, kappas))
+    for name, operation in (("sums", ring.add), ("differences", ring.sub), ("products", ring.mul)):
+        made = _Made(rng)
+        yield made.experiment(
+            f"{name} of elements", _each(operation, made.words(_PLACES, 2), made.words(_PLACES, 2))
+        )
+
+
+def _each(operation: Callable[..., object], left: Array, right: Array) -> Callable[[], object]:
+    return lambda: operation(left, right)
 
 
 def _bits(rng: np.random.Generator) -> Iterator[Experiment]:
@@ -314,3 +332,52 @@ def _engine_ring(rng: np.random.Generator) -> Iterator[Experiment]:
     made = _Made(rng)
     elements, factor = made.words(_KEYS, 2), made.words(2)
     yield made.experiment("engine scaling", lambda: engine_ring.scale(elements, factor))
+    made = _Made(rng)
+    key, opened = made.words(2), made.words(_KEYS, 2)
+    x, square, x_mac, square_mac = (made.words(_KEYS, 2) for _ in range(4))
+    yield made.experiment(
+        "engine squaring",
+        lambda: engine_ring.square_shares(0, key, opened, (x, square), (x_mac, square_mac)),
+    )
+    made = _Made(rng)
+    shares, macs, factors = made.words(_KEYS, 2), made.words(_KEYS, 2), made.words(2)
+    out = np.empty((_KEYS, 2), dtype=np.uint64)
+    yield made.experiment(
+        "engine MAC correction", lambda: engine_ring.subtract_scaled(shares, macs, factors, out)
+    )
+
+
+def _engine_sums(rng: np.random.Generator) -> Iterator[Experiment]:
+    for name, minus in (("engine sums", False), ("engine differences", True)):
+        made = _Made(rng)
+        yield made.experiment(
+            name, _broadcast(made.words(_KEYS, 2), made.words(_KEYS, 2), minus=minus)
+        )
+    made = _Made(rng)
+    rows = made.words(4, _KEYS, 2)
+    yield made.experiment("engine totals of rows", lambda: engine_ring.total(rows, 1))
+    made = _Made(rng)
+    columns = made.words(4, _KEYS, 2)
+    yield made.experiment("engine totals of columns", lambda: engine_ring.total(columns, 0))
+
+
+def _broadcast(left: Array, right: Array, *, minus: bool) -> Callable[[], object]:
+    return lambda: engine_ring.add_broadcast(left, right, left.shape[:-1], minus=minus)
+
+
+def _engine_checks(rng: np.random.Generator) -> Iterator[Experiment]:
+    made = _Made(rng)
+    alpha, value, mac = made.words(2), made.words(_KEYS, 2), made.words(_KEYS, 2)
+    public = rng.integers(0, 2, _KEYS, dtype=np.uint64)
+    yield made.experiment(
+        "engine flips of bits",
+        lambda: engine_flip.flip_shares(0, alpha, value, mac, public),
+    )
+    made = _Made(rng)
+    key, macs, sigma = made.words(2), made.words(_KEYS, 2), made.words(2)
+    coin = rng.bytes(32)
+    opened = rng.integers(0, 1 << 63, (_KEYS, 2), dtype=np.uint64)
+    yield made.experiment(
+        "engine check value",
+        lambda: engine_sigma.add_to_sigma(coin, 0, macs, opened, key, sigma),
+    )

@@ -13,7 +13,7 @@ import pytest
 from party import bitkernels
 from perf.constant_time import SURE, Verdict, largest_t, measure, welch_t
 from perf.constant_time_kernels import CONTROL, Experiment, experiments
-from shared import dcf, engine_fss, engine_ring, engine_tags, prg, ring
+from shared import dcf, engine_flip, engine_fss, engine_ring, engine_sigma, engine_tags, prg, ring
 
 SIZE = 20_000
 
@@ -84,18 +84,28 @@ KERNELS = (
     (dcf, "evaluate"),
     (dcf, "generate"),
     (prg, "expand"),
+    (prg, "expand_run"),
     (ring, "public_matrix_product"),
     (ring, "public_product_mod32"),
     (ring, "inner_mac_check"),
+    (ring, "add"),
+    (ring, "sub"),
+    (ring, "mul"),
     (bitkernels, "pack_bits"),
     (bitkernels, "unmask"),
     (engine_fss, "evaluate"),
     (engine_fss, "generate"),
     (engine_tags, "evaluate"),
     (engine_tags, "generate"),
+    (engine_flip, "flip_shares"),
+    (engine_sigma, "add_to_sigma"),
     (engine_ring, "multiply_shares"),
+    (engine_ring, "square_shares"),
     (engine_ring, "matmul"),
     (engine_ring, "scale"),
+    (engine_ring, "subtract_scaled"),
+    (engine_ring, "add_broadcast"),
+    (engine_ring, "total"),
 )
 
 
