@@ -12,7 +12,8 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from shared import aes_ir, aes_portable, dcf_ir, dcf_portable, kernels
+from shared import dcf_ir, dcf_portable, kernels
+from shared.aes_schedule import expand_key_128
 from shared.errors import FormatError
 from shared.kernels import (
     FOUR_BLOCKS,
@@ -150,20 +151,6 @@ def _rows(params: Parameters, words: NDArray[Any], faces: int) -> tuple[int, int
 
 
 @intrinsic(prefer_literal=True)
-def _schedule(typing_context: Any, blocks: Any, key: Any, out: Any) -> Any:
-    """Expands an AES-128 key of 16 bytes at `key` to 176 bytes at `out`."""
-
-    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        target = kernels.target(signature.args[0])
-        if target is not None:
-            function = aes_ir.schedule(builder.module, target, aes_ir.ROUNDS_128)
-            builder.call(function, args[1:])
-        return context.get_dummy_value()
-
-    return types.void(blocks, types.int64, types.int64), emit
-
-
-@intrinsic(prefer_literal=True)
 def _evaluate_places(
     typing_context: Any,
     blocks: Any,
@@ -298,10 +285,7 @@ def _evaluate(
     memory = np.empty(44, dtype=np.uint32)
     keys = memory.ctypes.data
     for face in range(faces):
-        if kernel == PORTABLE:
-            aes_portable.schedule(slot_keys + 16 * face, keys, 10)
-        else:
-            _schedule(1, slot_keys + 16 * face, keys)
+        expand_key_128(kernel, slot_keys + 16 * face, keys)
         words = np.int64(load64(listed + 8 * face)) if listed else row + stride * face
         for first in range(0, used, TILE):
             width = min(TILE, places - first)
@@ -353,10 +337,7 @@ def _generate(
     memory = np.empty(44, dtype=np.uint32)
     keys = memory.ctypes.data
     for face in range(faces):
-        if kernel == PORTABLE:
-            aes_portable.schedule(slot_keys + 16 * face, keys, 10)
-        else:
-            _schedule(1, slot_keys + 16 * face, keys)
+        expand_key_128(kernel, slot_keys + 16 * face, keys)
         words = row + stride * face
         for first in range(0, places, TILE):
             width = min(TILE, places - first)

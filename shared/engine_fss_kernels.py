@@ -14,6 +14,7 @@ from numba.extending import intrinsic
 
 from shared import aes_ir, aes_portable, engine_fss_ir, kernels
 from shared.aes_ir import Lanes
+from shared.aes_schedule import expand_key_128
 from shared.kernels import FOUR_BLOCKS, PORTABLE, TWO_BLOCKS, compiled, helper, load64, store64
 from shared.wide import add as _add
 from shared.wide import sub as _sub
@@ -23,20 +24,6 @@ KEY_TILE: Final = 16  # keys lie, and are evaluated, side by side in tiles of th
 _ONE: Final = np.uint64(1)
 _CLEAR: Final = np.uint64((1 << 64) - 8)  # a seed's three low bits are zero
 _ZERO: Final = np.uint64(0)
-
-
-@intrinsic(prefer_literal=True)
-def _schedule(typing_context: Any, blocks: Any, key: Any, out: Any) -> Any:
-    """Expands an AES-128 key of 16 bytes at `key` to 176 bytes at `out`."""
-
-    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        target = kernels.target(signature.args[0])
-        if target is not None:
-            function = aes_ir.schedule(builder.module, target, aes_ir.ROUNDS_128)
-            builder.call(function, args[1:])
-        return context.get_dummy_value()
-
-    return types.void(blocks, types.int64, types.int64), emit
 
 
 @intrinsic(prefer_literal=True)
@@ -152,10 +139,7 @@ def evaluate(
         begin = first + done - tile * KEY_TILE
         width = min(KEY_TILE, keys - tile * KEY_TILE)
         number = min(width - begin, count - done)
-        if kernel == PORTABLE:
-            aes_portable.schedule(tile_keys + 16 * tile, rounds, 10)
-        else:
-            _schedule(1, tile_keys + 16 * tile, rounds)
+        expand_key_128(kernel, tile_keys + 16 * tile, rounds)
         base = words + tile * KEY_TILE * (levels * level_bytes + 64)
         own, at = roots + 16 * done, points + 8 * done
         out_value, out_mac = value + 16 * done, mac + 16 * done
@@ -429,10 +413,7 @@ def generate(
         place = item - tile * KEY_TILE
         width = min(KEY_TILE, count - tile * KEY_TILE)
         if place == 0:
-            if kernel == PORTABLE:
-                aes_portable.schedule(tile_keys + 16 * tile, rounds, 10)
-            else:
-                _schedule(1, tile_keys + 16 * tile, rounds)
+            expand_key_128(kernel, tile_keys + 16 * tile, rounds)
         base = words + tile * KEY_TILE * (levels * level_bytes + 64)
         low0, high0 = load64(roots0 + 16 * item) & _CLEAR, load64(roots0 + 16 * item + 8)
         low1, high1 = load64(roots1 + 16 * item) & _CLEAR, load64(roots1 + 16 * item + 8)

@@ -7,9 +7,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.aes_schedule import expand_key_256
 from shared.errors import FormatError
 from shared.kernels import address, compiled, kernel_number, load64, readable, store64, writable
-from shared.prg import CHI, expand_key, expand_sequence
+from shared.prg import CHI, expand_sequence
 from shared.wide import add, mul, sub
 
 U64 = NDArray[np.uint64]
@@ -49,7 +50,7 @@ def _add(
 ) -> None:
     keys = np.empty(60, dtype=np.uint32)
     rounds = keys.ctypes.data
-    expand_key(kernel, coin, rounds)
+    expand_key_256(kernel, coin, rounds)
     memory = np.empty(2 * _STEP, dtype=np.uint64)
     chi = memory.ctypes.data
     alpha_low, alpha_high = load64(alpha), load64(alpha + 8)

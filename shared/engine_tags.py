@@ -14,7 +14,8 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from shared import aes_ir, aes_portable, dcf_ir, dcf_portable, kernels
+from shared import dcf_ir, dcf_portable, kernels
+from shared.aes_schedule import expand_key_128
 from shared.engine_fss import KEY_TILE
 from shared.errors import FormatError
 from shared.kernels import (
@@ -153,20 +154,6 @@ def evaluate(
 
 
 @intrinsic(prefer_literal=True)
-def _schedule(typing_context: Any, blocks: Any, key: Any, out: Any) -> Any:
-    """Expands an AES-128 key of 16 bytes at `key` to 176 bytes at `out`."""
-
-    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        target = kernels.target(signature.args[0])
-        if target is not None:
-            function = aes_ir.schedule(builder.module, target, aes_ir.ROUNDS_128)
-            builder.call(function, args[1:])
-        return context.get_dummy_value()
-
-    return types.void(blocks, types.int64, types.int64), emit
-
-
-@intrinsic(prefer_literal=True)
 def _evaluate_keys(
     typing_context: Any,
     blocks: Any,
@@ -302,10 +289,7 @@ def _evaluate(
         begin = first + done - tile * KEY_TILE
         width = min(KEY_TILE, keys - tile * KEY_TILE)
         end = min(width, begin + count - done)
-        if kernel == PORTABLE:
-            aes_portable.schedule(tile_keys + 16 * tile, rounds, 10)
-        else:
-            _schedule(1, tile_keys + 16 * tile, rounds)
+        expand_key_128(kernel, tile_keys + 16 * tile, rounds)
         base = words + tile * KEY_TILE * (levels * _LEVEL + _LEAF)
         own = roots + 16 * (done - begin)
         at = points + 8 * (done - begin)
@@ -343,8 +327,8 @@ def _generate(
         base = words + first * (levels * _LEVEL + _LEAF)
         own0, own1 = roots0 + 16 * first, roots1 + 16 * first
         a, lower, upper = points + 8 * first, below + 8 * first, from_ + 8 * first
+        expand_key_128(kernel, tile, rounds)
         if kernel == PORTABLE:
-            aes_portable.schedule(tile, rounds, 10)
             for i in range(width):
                 dcf_portable.generate_place(
                     rounds,
@@ -359,5 +343,4 @@ def _generate(
                     levels,
                 )
         else:
-            _schedule(1, tile, rounds)
             _generate_tile(kernel, rounds, own0, own1, base, width, a, lower, upper, levels)

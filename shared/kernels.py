@@ -36,6 +36,7 @@ _SOURCES = (
     "kernels",
     "aes_ir",
     "aes_portable",
+    "aes_schedule",
     "prg",
     "matchinputs",
     "dcf",

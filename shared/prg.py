@@ -10,6 +10,7 @@ from numba.extending import intrinsic
 from numpy.typing import ArrayLike, NDArray
 
 from shared import aes_ir, aes_portable, kernels
+from shared.aes_schedule import expand_key_256
 from shared.errors import FormatError
 from shared.hashing import digest
 from shared.kernels import (
@@ -129,7 +130,7 @@ def coefficients(seed: bytes, count: int) -> U64:
 
     seed: 32 bytes from coin tossing (protocol section 3); chi_i is block (slot i, CHI, 0).
     """
-    return expand(seed, np.arange(count, dtype=np.uint64), CHI, 1)[:, 0, :]
+    return expand_run(seed, 0, count, CHI, 0, np.empty((count, 2), dtype=np.uint64))
 
 
 def _slots(slots: ArrayLike) -> U64:
@@ -143,21 +144,6 @@ def key_array(key: Key) -> NDArray[np.uint8]:
     if len(content) != _KEY_BYTES:
         raise FormatError(f"block key: found {len(content)} bytes, expected {_KEY_BYTES}")
     return np.frombuffer(content, dtype=np.uint8)
-
-
-@intrinsic(prefer_literal=True)
-def _schedule(typing_context: Any, blocks: Any, key: Any, out: Any) -> Any:
-    """Expands an AES-256 key of 32 bytes at `key` to 240 bytes at `out`."""
-    i64 = types.int64
-
-    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        target = kernels.target(signature.args[0])
-        if target is not None:
-            function = aes_ir.schedule(builder.module, target, aes_ir.ROUNDS_256)
-            builder.call(function, args[1:])
-        return context.get_dummy_value()
-
-    return types.void(blocks, i64, i64), emit
 
 
 @intrinsic(prefer_literal=True)
@@ -213,15 +199,6 @@ def _sequence(
 
 
 @helper
-def expand_key(kernel: Any, key: Any, out: Any) -> None:
-    """The round keys of 32 bytes at an address, 240 bytes; for other kernels."""
-    if kernel == PORTABLE:
-        aes_portable.schedule(key, out, 14)
-    else:
-        _schedule(1, key, out)
-
-
-@helper
 def expand_sequence(
     kernel: Any, rounds: Any, slot: Any, count: Any, domain: Any, index: Any, out: Any
 ) -> None:
@@ -236,7 +213,7 @@ def _expand_run(
 ) -> None:
     keys = np.empty(60, dtype=np.uint32)
     rounds = keys.ctypes.data
-    expand_key(kernel, key, rounds)
+    expand_key_256(kernel, key, rounds)
     expand_sequence(kernel, rounds, slot, count, domain, index, out)
     keys[:] = np.uint32(0)  # an expanded key begins with the key
 
@@ -255,7 +232,7 @@ def expand_blocks(
     """`expand` on addresses, for other kernels."""
     keys = np.empty(60, dtype=np.uint32)
     expanded = keys.ctypes.data
-    expand_key(kernel, key, expanded)
+    expand_key_256(kernel, key, expanded)
     one = np.uint64(1) << np.uint64(32)
     start = np.uint64(domain) | np.uint64(first) << np.uint64(32)
     face = 0
