@@ -151,10 +151,11 @@ def _rows(params: Parameters, words: NDArray[Any], faces: int) -> tuple[int, int
 
 
 @intrinsic(prefer_literal=True)
-def _evaluate_places(
+def evaluate_places(
     typing_context: Any,
     blocks: Any,
     vectors: Any,
+    wide: Any,
     keys: Any,
     roots: Any,
     words: Any,
@@ -171,18 +172,20 @@ def _evaluate_places(
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         target = kernels.target(signature.args[0])
         if target is not None:
-            function = dcf_ir.evaluate(builder.module, target, signature.args[1].literal_value)
-            builder.call(function, args[2:])
+            vectors, wide = (argument.literal_value for argument in signature.args[1:3])
+            function = dcf_ir.evaluate(builder.module, target, vectors, wide=bool(wide))
+            builder.call(function, args[3:])
         return context.get_dummy_value()
 
-    return types.void(blocks, vectors, *[types.int64] * 10), emit
+    return types.void(blocks, vectors, wide, *[types.int64] * 10), emit
 
 
 @intrinsic(prefer_literal=True)
-def _generate_places(
+def generate_places(
     typing_context: Any,
     blocks: Any,
     vectors: Any,
+    wide: Any,
     keys: Any,
     roots0: Any,
     roots1: Any,
@@ -200,11 +203,12 @@ def _generate_places(
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         target = kernels.target(signature.args[0])
         if target is not None:
-            function = dcf_ir.generate(builder.module, target, signature.args[1].literal_value)
-            builder.call(function, args[2:])
+            vectors, wide = (argument.literal_value for argument in signature.args[1:3])
+            function = dcf_ir.generate(builder.module, target, vectors, wide=bool(wide))
+            builder.call(function, args[3:])
         return context.get_dummy_value()
 
-    return types.void(blocks, vectors, *[types.int64] * 11), emit
+    return types.void(blocks, vectors, wide, *[types.int64] * 11), emit
 
 
 @helper
@@ -222,48 +226,66 @@ def _evaluate_tile(
 ) -> None:
     at = 0
     if kernel == FOUR_BLOCKS and count > 8:
-        _evaluate_places(4, 4, keys, roots, words, width, 0, count - 4, z, party, levels, out)
+        evaluate_places(4, 4, 0, keys, roots, words, width, 0, count - 4, z, party, levels, out)
     elif kernel == FOUR_BLOCKS and count >= 4:
-        _evaluate_places(4, 2, keys, roots, words, width, 0, count - 4, z, party, levels, out)
+        evaluate_places(4, 2, 0, keys, roots, words, width, 0, count - 4, z, party, levels, out)
     elif kernel >= TWO_BLOCKS and count >= 2:
         while at < count:
-            _evaluate_places(2, 4, keys, roots, words, width, at, count - 2, z, party, levels, out)
+            evaluate_places(
+                2, 4, 0, keys, roots, words, width, at, count - 2, z, party, levels, out
+            )
             at += 8
     else:
         while at < count:
-            _evaluate_places(1, 4, keys, roots, words, width, at, count - 1, z, party, levels, out)
+            evaluate_places(
+                1, 4, 0, keys, roots, words, width, at, count - 1, z, party, levels, out
+            )
             at += 4
 
 
-@helper
-def _generate_tile(
-    kernel: Any,
-    keys: Any,
-    roots0: Any,
-    roots1: Any,
-    words: Any,
-    width: Any,
-    a: Any,
-    lt: Any,
-    ge: Any,
-    levels: Any,
-) -> None:
-    at = 0
-    if kernel == FOUR_BLOCKS and width >= 4:
-        last = width - 4
-        while at < width:
-            _generate_places(4, 2, keys, roots0, roots1, words, width, at, last, a, lt, ge, levels)
-            at += 8
-    elif kernel >= TWO_BLOCKS and width >= 2:
-        last = width - 2
-        while at < width:
-            _generate_places(2, 2, keys, roots0, roots1, words, width, at, last, a, lt, ge, levels)
-            at += 4
-    else:
-        last = width - 1
-        while at < width:
-            _generate_places(1, 2, keys, roots0, roots1, words, width, at, last, a, lt, ge, levels)
-            at += 2
+def generate_tile(wide: int) -> Any:
+    """The helper that generates a tile's keys; wide: 1 for points of 64 bits, 0 for 32."""
+
+    @helper
+    def tile(
+        kernel: Any,
+        keys: Any,
+        roots0: Any,
+        roots1: Any,
+        words: Any,
+        width: Any,
+        a: Any,
+        lt: Any,
+        ge: Any,
+        levels: Any,
+    ) -> None:
+        at = 0
+        if kernel == FOUR_BLOCKS and width >= 4:
+            last = width - 4
+            while at < width:
+                generate_places(
+                    4, 2, wide, keys, roots0, roots1, words, width, at, last, a, lt, ge, levels
+                )
+                at += 8
+        elif kernel >= TWO_BLOCKS and width >= 2:
+            last = width - 2
+            while at < width:
+                generate_places(
+                    2, 2, wide, keys, roots0, roots1, words, width, at, last, a, lt, ge, levels
+                )
+                at += 4
+        else:
+            last = width - 1
+            while at < width:
+                generate_places(
+                    1, 2, wide, keys, roots0, roots1, words, width, at, last, a, lt, ge, levels
+                )
+                at += 2
+
+    return tile
+
+
+_generate_tile = generate_tile(0)
 
 
 @compiled

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from numba import types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from shared import dcf_ir, dcf_portable, kernels
+from shared import dcf_portable
 from shared.aes_schedule import expand_key_128
+from shared.dcf import evaluate_places, generate_tile
 from shared.engine_fss import KEY_TILE
 from shared.errors import FormatError
 from shared.kernels import (
@@ -153,59 +152,6 @@ def evaluate(
 # -- kernels ---------------------------------------------------------------------------
 
 
-@intrinsic(prefer_literal=True)
-def _evaluate_keys(
-    typing_context: Any,
-    blocks: Any,
-    keys: Any,
-    roots: Any,
-    words: Any,
-    width: Any,
-    start: Any,
-    last: Any,
-    points: Any,
-    party: Any,
-    levels: Any,
-    out: Any,
-) -> Any:
-    """`dcf_ir.evaluate` of 4 such vectors; nothing where the host lacks the instructions."""
-
-    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        target = kernels.target(signature.args[0])
-        if target is not None:
-            builder.call(dcf_ir.evaluate(builder.module, target, 4, wide=True), args[1:])
-        return context.get_dummy_value()
-
-    return types.void(blocks, *[types.int64] * 10), emit
-
-
-@intrinsic(prefer_literal=True)
-def _generate_keys(
-    typing_context: Any,
-    blocks: Any,
-    keys: Any,
-    roots0: Any,
-    roots1: Any,
-    words: Any,
-    width: Any,
-    start: Any,
-    last: Any,
-    points: Any,
-    below: Any,
-    from_: Any,
-    levels: Any,
-) -> Any:
-    """`dcf_ir.generate` of 2 such vectors; nothing where the host lacks the instructions."""
-
-    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        target = kernels.target(signature.args[0])
-        if target is not None:
-            builder.call(dcf_ir.generate(builder.module, target, 2, wide=True), args[1:])
-        return context.get_dummy_value()
-
-    return types.void(blocks, *[types.int64] * 11), emit
-
-
 @helper
 def _evaluate_tile(
     kernel: Any,
@@ -224,47 +170,25 @@ def _evaluate_tile(
     at = begin
     if kernel == FOUR_BLOCKS and end - begin >= 4:
         while at < end:
-            _evaluate_keys(4, keys, roots, words, width, at, end - 4, points, party, levels, out)
+            evaluate_places(
+                4, 4, 1, keys, roots, words, width, at, end - 4, points, party, levels, out
+            )
             at += 16
     elif kernel >= TWO_BLOCKS and end - begin >= 2:
         while at < end:
-            _evaluate_keys(2, keys, roots, words, width, at, end - 2, points, party, levels, out)
+            evaluate_places(
+                2, 4, 1, keys, roots, words, width, at, end - 2, points, party, levels, out
+            )
             at += 8
     else:
         while at < end:
-            _evaluate_keys(1, keys, roots, words, width, at, end - 1, points, party, levels, out)
+            evaluate_places(
+                1, 4, 1, keys, roots, words, width, at, end - 1, points, party, levels, out
+            )
             at += 4
 
 
-@helper
-def _generate_tile(
-    kernel: Any,
-    keys: Any,
-    roots0: Any,
-    roots1: Any,
-    words: Any,
-    width: Any,
-    a: Any,
-    below: Any,
-    from_: Any,
-    levels: Any,
-) -> None:
-    at = 0
-    if kernel == FOUR_BLOCKS and width >= 4:
-        last = width - 4
-        while at < width:
-            _generate_keys(4, keys, roots0, roots1, words, width, at, last, a, below, from_, levels)
-            at += 8
-    elif kernel >= TWO_BLOCKS and width >= 2:
-        last = width - 2
-        while at < width:
-            _generate_keys(2, keys, roots0, roots1, words, width, at, last, a, below, from_, levels)
-            at += 4
-    else:
-        last = width - 1
-        while at < width:
-            _generate_keys(1, keys, roots0, roots1, words, width, at, last, a, below, from_, levels)
-            at += 2
+_generate_tile = generate_tile(1)
 
 
 @compiled
