@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from dealer.engine_mint import EngineSeeds, client_masks, mint_corrections, mint_keys
 from dealer.folderlock import FolderLock
+from dealer.setfiles import PARTIES
 from shared.atomicfile import file_error, make_folder, sync_folder
 from shared.engine_file import seal_engine_header
 from shared.engine_header import (
-    PARTIES,
     SUFFIX,
     EngineHeader,
     SignedEngineHeader,

@@ -17,7 +17,14 @@ from shared.engine_fss_kernels import KEY_TILE
 from shared.errors import FormatError
 from shared.kernels import address, kernel_number, readable, writable
 
-__all__ = ["KEY_TILE", "KeyShape", "evaluate", "generate"]
+__all__ = [
+    "KEY_TILE",
+    "KeyShape",
+    "evaluate",
+    "evaluation_arrays",
+    "generate",
+    "generation_arrays",
+]
 
 U8 = NDArray[np.uint8]
 U64 = NDArray[np.uint64]
@@ -69,19 +76,15 @@ def generate(
     function takes no notice of `below`. No branch and no address depends on roots, points or
     payloads, except in the portable kernel. Raises FormatError for another dtype or shape.
     """
-    count = len(points)
-    tiles = readable("tile keys", tile_keys, np.uint64, (-(-count // KEY_TILE), 2))
-    first = readable("roots of P0", roots0, np.uint64, (count, 2))
-    second = readable("roots of P1", roots1, np.uint64, (count, 2))
-    secret = readable("points", points, np.uint64, (count,))
-    lower = readable("payloads", below, np.uint64, (count, 4))
-    upper = readable("payloads", from_, np.uint64, (count, 4))
-    writable("correction words", out, np.uint8, (count * shape.key_bytes,))
+    tiles, first, second, secret, lower, upper = generation_arrays(
+        (4,), tile_keys, roots0, roots1, points, below, from_
+    )
+    writable("correction words", out, np.uint8, (len(points) * shape.key_bytes,))
     engine_fss_kernels.generate(
         kernel_number(),
         int(shape.comparison),
         shape.domain,
-        count,
+        len(points),
         address(tiles),
         address(first),
         address(second),
@@ -110,18 +113,9 @@ def evaluate(
     roots: (n, 2) uint64. value, mac: (n, 2) uint64, written. Raises FormatError.
     """
     count = len(points)
-    keys = words.size // shape.key_bytes
-    if words.size % shape.key_bytes or not 0 <= first <= first + count <= keys:
-        raise FormatError(
-            f"evaluation: found keys {first} to {first + count} of {words.size} bytes, "
-            f"expected keys of {shape.key_bytes} bytes among these"
-        )
-    if party not in (0, 1):
-        raise FormatError(f"evaluation: found party {party}, expected 0 or 1")
-    corrections = readable("correction words", words, np.uint8, (words.size,))
-    tiles = readable("tile keys", tile_keys, np.uint64, (-(-keys // KEY_TILE), 2))
-    seeds = readable("roots", roots, np.uint64, (count, 2))
-    inputs = readable("points", points, np.uint64, (count,))
+    tiles, seeds, corrections, inputs = evaluation_arrays(
+        shape.key_bytes, party, tile_keys, roots, words, first, points
+    )
     writable("values", value, np.uint64, (count, 2))
     writable("MACs", mac, np.uint64, (count, 2))
     engine_fss_kernels.evaluate(
@@ -129,7 +123,7 @@ def evaluate(
         int(shape.comparison),
         party,
         shape.domain,
-        keys,
+        words.size // shape.key_bytes,
         first,
         count,
         address(tiles),
@@ -138,4 +132,53 @@ def evaluate(
         address(inputs),
         address(value),
         address(mac),
+    )
+
+
+def generation_arrays(
+    payload: tuple[int, ...],
+    tile_keys: U64,
+    roots0: U64,
+    roots1: U64,
+    points: U64,
+    below: U64,
+    from_: U64,
+) -> tuple[U64, U64, U64, U64, U64, U64]:
+    """What a generation reads, in this order, for its kernel. payload: the shape of one.
+
+    Shapes as in `generate`. Raises FormatError for another dtype or shape.
+    """
+    count = len(points)
+    return (
+        readable("tile keys", tile_keys, np.uint64, (-(-count // KEY_TILE), 2)),
+        readable("roots of P0", roots0, np.uint64, (count, 2)),
+        readable("roots of P1", roots1, np.uint64, (count, 2)),
+        readable("points", points, np.uint64, (count,)),
+        readable("payloads", below, np.uint64, (count, *payload)),
+        readable("payloads", from_, np.uint64, (count, *payload)),
+    )
+
+
+def evaluation_arrays(
+    key_bytes: int, party: int, tile_keys: U64, roots: U64, words: U8, first: int, points: U64
+) -> tuple[U64, U64, U8, U64]:
+    """Tile keys, roots, correction words and points of an evaluation, for its kernel.
+
+    Shapes as in `evaluate`. Raises FormatError for another dtype or shape, a party but 0 and 1, or
+    keys that are not there.
+    """
+    count = len(points)
+    keys = words.size // key_bytes
+    if words.size % key_bytes or not 0 <= first <= first + count <= keys:
+        raise FormatError(
+            f"evaluation: found keys {first} to {first + count} of {words.size} bytes, "
+            f"expected keys of {key_bytes} bytes among these"
+        )
+    if party not in (0, 1):
+        raise FormatError(f"evaluation: found party {party}, expected 0 or 1")
+    return (
+        readable("tile keys", tile_keys, np.uint64, (-(-keys // KEY_TILE), 2)),
+        readable("roots", roots, np.uint64, (count, 2)),
+        readable("correction words", words, np.uint8, (words.size,)),
+        readable("points", points, np.uint64, (count,)),
     )

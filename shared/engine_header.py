@@ -31,7 +31,6 @@ from shared.windowkeys import ENCAPSULATION_BYTES, TAG_BYTES, Window
 
 KEY_BYTES: Final = 32
 SUFFIX: Final = ".tke"
-PARTIES: Final = ("p0", "p1")
 
 EngineRecipient = Literal["p0", "p1", "client"]
 RECIPIENT_OF: Final[dict[Role, EngineRecipient]] = {

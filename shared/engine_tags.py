@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from shared import dcf_portable
 from shared.aes_schedule import expand_key_128
 from shared.dcf import evaluate_places, generate_tile
-from shared.engine_fss import KEY_TILE
+from shared.engine_fss import KEY_TILE, evaluation_arrays, generation_arrays
 from shared.errors import FormatError
 from shared.kernels import (
     FOUR_BLOCKS,
@@ -26,7 +26,6 @@ from shared.kernels import (
     helper,
     kernel_number,
     load64,
-    readable,
     store64,
     writable,
 )
@@ -82,18 +81,14 @@ def generate(
     branch and no address depends on roots, points or payloads, except in the portable kernel.
     Raises FormatError for another dtype or shape.
     """
-    count = len(points)
-    tiles = readable("tile keys", tile_keys, np.uint64, (-(-count // KEY_TILE), 2))
-    first = readable("roots of P0", roots0, np.uint64, (count, 2))
-    second = readable("roots of P1", roots1, np.uint64, (count, 2))
-    secret = readable("points", points, np.uint64, (count,))
-    lower = readable("payloads", below, np.uint64, (count,))
-    upper = readable("payloads", from_, np.uint64, (count,))
-    writable("correction words", out, np.uint8, (count * shape.key_bytes,))
+    tiles, first, second, secret, lower, upper = generation_arrays(
+        (), tile_keys, roots0, roots1, points, below, from_
+    )
+    writable("correction words", out, np.uint8, (len(points) * shape.key_bytes,))
     _generate(
         kernel_number(),
         shape.levels,
-        count,
+        len(points),
         address(tiles),
         address(first),
         address(second),
@@ -120,27 +115,17 @@ def evaluate(
     first + n - 1 of them, at points (n,) uint64 below 2^domain. tile_keys: (ceil(c / 16), 2).
     roots: (n, 2) uint64. out: (n,) uint64, written. Raises FormatError.
     """
-    count = len(points)
-    keys = words.size // shape.key_bytes
-    if words.size % shape.key_bytes or not 0 <= first <= first + count <= keys:
-        raise FormatError(
-            f"evaluation: found keys {first} to {first + count} of {words.size} bytes, "
-            f"expected keys of {shape.key_bytes} bytes among these"
-        )
-    if party not in (0, 1):
-        raise FormatError(f"evaluation: found party {party}, expected 0 or 1")
-    corrections = readable("correction words", words, np.uint8, (words.size,))
-    tiles = readable("tile keys", tile_keys, np.uint64, (-(-keys // KEY_TILE), 2))
-    seeds = readable("roots", roots, np.uint64, (count, 2))
-    inputs = readable("points", points, np.uint64, (count,))
-    writable("tags", out, np.uint64, (count,))
+    tiles, seeds, corrections, inputs = evaluation_arrays(
+        shape.key_bytes, party, tile_keys, roots, words, first, points
+    )
+    writable("tags", out, np.uint64, (len(points),))
     _evaluate(
         kernel_number(),
         party,
         shape.levels,
-        keys,
+        words.size // shape.key_bytes,
         first,
-        count,
+        len(points),
         address(tiles),
         address(seeds),
         address(corrections),

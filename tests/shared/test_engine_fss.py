@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,15 +27,18 @@ def words(rng: np.random.Generator, *shape: int) -> U64:
 class Dealt:
     """Keys for given points with random payloads."""
 
-    def __init__(self, shape: KeyShape, points: U64, seed: int = 1) -> None:
+    module: ModuleType = engine_fss
+    payload: tuple[int, ...] = (4,)
+
+    def __init__(self, shape: Any, points: U64, seed: int = 1) -> None:
         rng = np.random.default_rng(seed)
         count = len(points)
         self.shape, self.points = shape, points
         self.tile_keys = words(rng, -(-count // KEY_TILE), 2)
         self.roots = words(rng, 2, count, 2)
-        self.below, self.from_ = words(rng, count, 4), words(rng, count, 4)
+        self.below, self.from_ = (words(rng, count, *self.payload) for _ in range(2))
         self.words = np.empty(count * shape.key_bytes, dtype=np.uint8)
-        engine_fss.generate(
+        self.module.generate(
             shape,
             self.tile_keys,
             self.roots[0],

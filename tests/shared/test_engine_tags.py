@@ -11,36 +11,19 @@ import pytest
 from numpy.typing import NDArray
 
 from shared import engine_tags, kernels
-from shared.engine_fss import KEY_TILE
 from shared.engine_tags import TagShape
 from shared.errors import FormatError
-from tests.shared.test_engine_fss import words
+from tests.shared.test_engine_fss import Dealt, words
 
 ROOT = Path(__file__).parents[2]
 U64 = NDArray[np.uint64]
 
 
-class DealtTags:
-    """Keys for given points with random payloads."""
+class DealtTags(Dealt):
+    """The same with keys of tags."""
 
-    def __init__(self, shape: TagShape, points: U64, seed: int = 1) -> None:
-        rng = np.random.default_rng(seed)
-        count = len(points)
-        self.shape, self.points = shape, points
-        self.tile_keys = words(rng, -(-count // KEY_TILE), 2)
-        self.roots = words(rng, 2, count, 2)
-        self.below, self.from_ = words(rng, count), words(rng, count)
-        self.words = np.empty(count * shape.key_bytes, dtype=np.uint8)
-        engine_tags.generate(
-            shape,
-            self.tile_keys,
-            self.roots[0],
-            self.roots[1],
-            points,
-            self.below,
-            self.from_,
-            self.words,
-        )
+    module = engine_tags
+    payload = ()
 
     def shares(self, x: U64, first: int = 0) -> U64:
         """By party: (2, n)."""
