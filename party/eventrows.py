@@ -103,9 +103,13 @@ class Told:
         own.add(run.first, run.length)
 
 
-def load_told(connection: sqlite3.Connection) -> dict[bytes, Told]:
-    """What was told of each set, by set id; sets of which nothing is left are dropped."""
+def drop_empty_sets(connection: sqlite3.Connection) -> None:
+    """Forgets sets of windows of which no face is left."""
     connection.execute("DELETE FROM sets WHERE window NOT IN (SELECT window FROM groups)")
+
+
+def load_told(connection: sqlite3.Connection) -> dict[bytes, Told]:
+    """What was told of each set, by set id."""
     sets = {
         set_id: Told(number)
         for set_id, number in connection.execute("SELECT set_id, number FROM sets")

@@ -37,6 +37,7 @@ from party.eventrows import (
     Announcement,
     FaceEvent,
     Told,
+    drop_empty_sets,
     load_told,
     missing_lines,
     read_faces,
@@ -104,6 +105,7 @@ class EventStore:
             with self._db.restoring() as connection:
                 rows = connection.execute("SELECT key, value FROM meta").fetchall()
                 meta = {str(key): operator.index(value) for key, value in rows}
+                drop_empty_sets(connection)
                 self._sets = load_told(connection)
                 self._audit: Head = last_head(connection)
             self._next: int = meta.get("next", 1)

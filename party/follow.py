@@ -126,7 +126,9 @@ class FollowSession(WindowSession):
         if self.session is None:
             return
         if self.draining:
-            self._ask_to_pause()
+            if not self._asked_to_pause:
+                self._asked_to_pause = True
+                self.send(Stopping(self.session))
         elif self._announce:
             self._tell_held()
         refuse_late("check", self._checks, moment.seconds)
@@ -364,11 +366,6 @@ class FollowSession(WindowSession):
         passed = check.state.receive(message)
         self.keep(passed)
         del self._checks[message.check]
-
-    def _ask_to_pause(self) -> None:
-        if self.session is not None and not self._asked_to_pause:
-            self._asked_to_pause = True
-            self.send(Stopping(self.session))
 
     # -- match ---------------------------------------------------------------------------
 

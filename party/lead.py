@@ -114,10 +114,9 @@ class LeadSession(WindowSession):
         refuse_late("batch", self._batches, moment.seconds)
         if self._proposals and moment.seconds > self._proposal_due:
             raise PeerVanished("P1 agreed to no place map in time")
-        if self._stops_by is not None:
-            if moment.seconds > self._stops_by:
-                raise PeerVanished("P1 said that it stops, and has not in time")
-        elif not self.draining:
+        if self._stops_by is not None and moment.seconds > self._stops_by:
+            raise PeerVanished("P1 said that it stops, and has not in time")
+        if self._may_start():
             self._start_checks(moment)
             self._start_batches(moment)
 

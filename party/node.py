@@ -233,7 +233,7 @@ class PartyNode:
 
     def run(self) -> None:
         """Serves until it is stopped and nothing is in flight; raises what ended it otherwise."""
-        self._every_second(now())  # cameras that wait already shall find their windows open
+        self._when_due(now())  # cameras that wait already shall find their windows open
         log.info("P%d is ready; cameras on %s", self.config.party, self._camera_end.endpoint())
         while not self._stopped():
             self._round()
@@ -273,9 +273,7 @@ class PartyNode:
             for keeper in self._doorkeepers:
                 for line in keeper.look(moment.seconds):
                     log.warning("connection shut: %s", line)
-        if moment.seconds >= self._next_second:
-            self._next_second = moment.seconds + _SECOND
-            self._every_second(moment)
+        self._when_due(moment)
         for session in self._sessions.values():
             session.tick(moment)
         self._flush(moment)
@@ -451,6 +449,11 @@ class PartyNode:
             self._camera_end.send(camera.route, CAMERA_CODEC.encode(message))
 
     # -- windows, watchlist, status --------------------------------------------------------
+
+    def _when_due(self, moment: Moment) -> None:
+        if moment.seconds >= self._next_second:
+            self._next_second = moment.seconds + _SECOND
+            self._every_second(moment)
 
     def _every_second(self, moment: Moment) -> None:
         self._open_windows(moment)

@@ -258,7 +258,7 @@ class WindowSession(WindowOutcomes):
 
     @property
     def expects_more(self) -> bool:
-        """Whether the peer may still begin a batch with faces that it was told of."""
+        """Whether the peer may still begin something, or something of its may be on the way."""
         return False
 
     @property

@@ -22,6 +22,7 @@ from shared.errors import HeaderMismatch, TwokeyError
 from shared.keys import PublicIdentity, Role
 from shared.materialfile import Header, MaterialFile
 from shared.params import Parameters, scaled_threshold
+from shared.sets import SetName
 from shared.watchlist import Entry
 from shared.windowkeys import destroy_window_key, load_private_window_key
 
@@ -70,6 +71,7 @@ class Opener:
             self.chunk_cache,
         )
         sets: list[PartySet] = []
+        names: set[SetName] = set()
         try:
             for found in files:
                 header = found.header
@@ -81,10 +83,11 @@ class Opener:
                     camera=header.camera,
                 )
                 name = file.header.set_name()
-                if any(held.name == name for held in sets):
+                if name in names:
                     log.warning("%s: holds the same set as another file, left out", found.path)
                     file.close()
                     continue
+                names.add(name)
                 sets.append(PartySet(name, spec.params, self.party, file, buffers))
                 if _spec(file.header) != spec:  # what was found first, nobody had verified
                     raise HeaderMismatch(f"{found.path}: was replaced while it was opened")

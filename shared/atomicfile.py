@@ -42,9 +42,11 @@ def open_given(path: Path, what: str) -> int:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise file_error(error, what, path) from None
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
+    try:
+        _check_regular(os.fstat(handle), what, path)
+    except ConfigError:
         os.close(handle)
-        raise ConfigError(f"{what} {path}: not a regular file")
+        raise
     return handle
 
 
@@ -89,13 +91,16 @@ def read_private(path: Path, what: str) -> bytes:
 
 def check_private(handle: int, what: str, path: Path) -> None:
     """Raises ConfigError unless the open file is a regular one for its owner alone (0600)."""
-    found = os.fstat(handle).st_mode
-    if not stat.S_ISREG(found):
+    found = os.fstat(handle)
+    _check_regular(found, what, path)
+    mode = stat.S_IMODE(found.st_mode)
+    if mode & ~PRIVATE:
+        raise ConfigError(f"{what} {path}: found permissions {mode:04o}, expected 0600")
+
+
+def _check_regular(found: os.stat_result, what: str, path: Path) -> None:
+    if not stat.S_ISREG(found.st_mode):
         raise ConfigError(f"{what} {path}: not a regular file")
-    if stat.S_IMODE(found) & ~PRIVATE:
-        raise ConfigError(
-            f"{what} {path}: found permissions {stat.S_IMODE(found):04o}, expected 0600"
-        )
 
 
 def write_atomic(
