@@ -138,7 +138,7 @@ class PartyConfig(Config):
     keep_events_days: float = Field(
         default=30.0,
         gt=0,
-        description="So long the faces of a window that has ended stay in state/events.sqlite.",
+        description="So long after they were told, faces of ended windows stay in events.sqlite.",
     )
     announce_missing_seconds: float = Field(
         default=3600.0,
