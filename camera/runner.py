@@ -70,12 +70,12 @@ class CameraRunner:
 
         When the window ends it goes on with the next one, if that has begun and its material is
         here. Raises ResourceError when outcomes are missing in the end (they stay stored and are
-        sent again at the next run) or there is no next window, MaterialExhausted when the slots
-        are used up, and what a party refused for good.
+        sent again at the next run), MaterialExhausted when the slots are used up or there is no
+        next window, what a party refused for good; and at once what the journal raises.
         """
         summary = Summary()
         self._until(lambda: self._agent.ready, "the parties do not answer")
-        shortage: ResourceError | None = None
+        shortage: MaterialExhausted | None = None
         for one in captured:
             if self._stopping:
                 log.warning("asked to stop after %d frames", summary.frames)
@@ -84,7 +84,7 @@ class CameraRunner:
             summary.out_of_range += len(one.dropped)
             try:
                 self._submit(one, summary)
-            except ResourceError as error:  # first let what was sent come to its end
+            except MaterialExhausted as error:  # first let what was sent come to its end
                 shortage = error
                 break
             self._step(0)
@@ -156,15 +156,16 @@ class CameraRunner:
     def _change_window(self, summary: Summary) -> None:
         """From a window that has ended to the one that runs now; frames wait meanwhile.
 
-        Raises ResourceError when there is none, or when its faces would be other integers.
+        Raises MaterialExhausted when there is none, or when its faces would be other integers.
         """
         former = self.set
         ended = f"{former.window} has ended, {summary.faces} faces were sent"
         found, error = self._look()
         if found is None:
-            raise ResourceError(f"{ended}; {error or 'no material of the next window is here'}")
+            missing = error or "no material of the next window is here"
+            raise MaterialExhausted(f"{ended}; {missing}")
         if _of_a_face(found.params) != _of_a_face(former.params):
-            raise ResourceError(f"{ended}; the next window has other parameters of a face")
+            raise MaterialExhausted(f"{ended}; the next window has other parameters of a face")
         try:
             self._until(lambda: self._agent.waiting == 0, "some faces have no outcome yet")
         except ResourceError as problem:  # what the parties did not take in is burned there

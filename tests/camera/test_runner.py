@@ -22,6 +22,7 @@ from camera.runner import CameraRunner, Summary
 from shared.errors import (
     AuthenticationFailed,
     ConfigError,
+    DiskFull,
     HeaderMismatch,
     Locked,
     MaterialExhausted,
@@ -215,6 +216,31 @@ def test_a_stop_leaves_what_has_no_outcome_stored(folder: Folder) -> None:
         assert {slot: moment for slot, (moment, _) in slots(parties[1]).items()} == {0: 1}
 
 
+def test_a_full_disk_ends_the_run_at_once_also_when_a_party_owes_outcomes(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise DiskFull("camera journal: no space left")
+
+    with sham_parties(folder, helpful, silent) as parties, serving(*parties):
+        with CameraRunner(folder.path, changed(folder, drain_seconds=600.0)) as runner:
+
+            def source() -> Iterator[Captured]:
+                yield from captured(1)
+                monkeypatch.setattr(CameraJournal, "append", full)
+                yield from captured(2)
+
+            begun = time.monotonic()
+            with pytest.raises(DiskFull):
+                runner.run(source())
+            assert time.monotonic() - begun < 60
+        monkeypatch.undo()
+        parties[1].answer = helpful
+        with CameraRunner(folder.path, folder.settings) as runner:
+            runner.run([])
+        assert {slot: moment for slot, (moment, _) in slots(parties[1]).items()} == {0: 1}
+
+
 def test_the_end_of_the_window_ends_the_run_after_the_last_outcome(tmp_path: Path) -> None:
     folder = make_folder(tmp_path)
     folder.hand_out(window_now(end=1.5))
@@ -229,7 +255,9 @@ def test_the_end_of_the_window_ends_the_run_after_the_last_outcome(tmp_path: Pat
         serving(*parties),
         CameraRunner(folder.path, folder.settings) as runner,
     ):
-        with pytest.raises(ResourceError, match=r"^now \(.*\) has ended, \d+ faces were sent; no"):
+        with pytest.raises(
+            MaterialExhausted, match=r"^now \(.*\) has ended, \d+ faces were sent; no"
+        ):
             runner.run(source())
         outcomes = runner.outcomes()
     assert outcomes["p0_verified"] == outcomes["p1_verified"] == len(slots(parties[0])) > 0
@@ -309,7 +337,7 @@ def test_a_next_window_with_other_integers_for_a_face_ends_the_run(tmp_path: Pat
         sham_parties(folder) as parties,
         serving(*parties),
         CameraRunner(folder.path, folder.settings) as runner,
-        pytest.raises(ResourceError, match=r"^first .* the next window has other parameters"),
+        pytest.raises(MaterialExhausted, match=r"^first .* the next window has other parameters"),
     ):
         runner.run(filmed(range(1, 1000)))
     assert list(by_window(parties[0])) == ["first"]
