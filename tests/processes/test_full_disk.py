@@ -77,6 +77,7 @@ def test_each_role_ends_when_its_disk_is_full_and_goes_on_when_there_is_room(
 
         if who == CAMERA:
             world.start("p1")
+        fill(world.state(who))  # the log that its end copied back
         world.start(who)  # still without room: refused at once, or when it first writes
         assert world.processes[who].wait(30) == EXIT_RESOURCE
         assert "Traceback" not in world.log(who)
