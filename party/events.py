@@ -10,7 +10,7 @@ import logging
 import operator
 import sqlite3
 import time
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
@@ -187,11 +187,18 @@ class EventStore:
 
     def note(self, kind: str, detail: str, subject: bytes = b"") -> None:
         """Durable: a record of the audit log only."""
+        self.note_each(kind, [(detail, subject)])
+
+    def note_each(self, kind: str, notes: Iterable[tuple[str, bytes]]) -> None:
+        """Durable, all or none: a record of the audit log for each detail and subject."""
         with self._db.lock:
-            record = audit.following(self._audit, _now_ms(), kind, detail, subject)
+            head, now_ms = self._audit, _now_ms()
             with self._db.transaction(durable=True) as connection:
-                insert(connection, record)
-            self._audit = record.head
+                for detail, subject in notes:
+                    record = audit.following(head, now_ms, kind, detail, subject)
+                    insert(connection, record)
+                    head = record.head
+            self._audit = head
 
     def audit_digest(self, sequence: int) -> bytes | None:
         """The digest of a record of the audit log; of number 0 that of the empty log."""

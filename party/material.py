@@ -84,11 +84,11 @@ class PartySet:
             rho_macs = corrections[:, params.coordinates :]
         kappa = ring.add(
             ring.public_matrix_product(matrix, inputs, scratch=self._scratch),
-            np.ascontiguousarray(rho[:, chosen]),
+            np.take(rho, chosen, axis=1),
         )
         mac = ring.add(
             ring.public_matrix_product(matrix, input_macs, scratch=self._scratch),
-            np.ascontiguousarray(rho_macs[:, chosen]),
+            np.take(rho_macs, chosen, axis=1),
         )
         return OpeningShares(kappa.reshape(-1, 2), mac.reshape(-1, 2), shares.alphas(key, slots))
 

@@ -134,12 +134,17 @@ class WindowState:
         ]
         if new:
             self.journal.bind_places(self.spec.name, new)
-            for bound in new:
-                self.events.note(
-                    audit.PLACE,
-                    f"window {self.spec.name}: place {bound.place} is bound to {bound.name}",
-                    audit.place_subject(self.spec.name, bound.place, bound.entry),
-                )
+            window = self.spec.name
+            self.events.note_each(
+                audit.PLACE,
+                [
+                    (
+                        f"window {window}: place {bound.place} is bound to {bound.name}",
+                        audit.place_subject(window, bound.place, bound.entry),
+                    )
+                    for bound in new
+                ],
+            )
 
     def prepared_places(self, run: Run) -> int:
         """Mask of the places that are prepared for every slot of the run; 0 when not ready."""

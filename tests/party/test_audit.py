@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,13 @@ from party.auditfile import export, load, pack_head, read_state, unpack_head
 from party.cli import cli
 from party.events import EventBatch, EventStore, Status
 from party.journal import PartyJournal
-from shared.errors import AuditBroken, AuthenticationFailed, FormatError, TwokeyError
+from shared.errors import (
+    AuditBroken,
+    AuthenticationFailed,
+    FormatError,
+    RangeError,
+    TwokeyError,
+)
 from shared.keys import Identity, create_identity
 from shared.messages import Run
 from shared.roles import RoleFolder
@@ -167,6 +173,27 @@ def party_state(root: Path) -> Path:
 def read(state: Path) -> tuple[list[Record], list[str]]:
     records, known = read_state(state / "journal.sqlite", state / "events.sqlite")
     return records, check_chain(records, known)
+
+
+def test_many_notes_at_once_are_each_a_record_and_all_or_none(tmp_path: Path) -> None:
+    state = party_state(tmp_path)
+
+    def broken() -> Iterator[tuple[str, bytes]]:
+        yield "place 7 is bound to x", b"seven"
+        raise RangeError("place 8")
+
+    with EventStore(state / "events.sqlite", state / "events.jsonl") as events:
+        before = events.audit_head
+        with pytest.raises(RangeError):
+            events.note_each(audit.PLACE, broken())
+        assert events.audit_head == before
+        events.note_each(audit.PLACE, [(f"place {n}", b"subject %d" % n) for n in range(300)])
+        events.note(audit.WINDOW, "ended")
+    records, problems = read(state)
+    assert problems == []
+    added = records[before.sequence :]
+    assert [record.detail for record in added] == [*(f"place {n}" for n in range(300)), "ended"]
+    assert added[7].subject == b"subject 7"
 
 
 def test_batches_announcements_and_notes_are_chained_across_restarts(tmp_path: Path) -> None:
