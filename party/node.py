@@ -19,18 +19,18 @@ from party.config import PartyConfig
 from party.counters import WireCounters
 from party.doorkeeper import LOOK_SECONDS, Doorkeeper, raise_open_files
 from party.events import EventStore
-from party.health import Demands, Health, lacks_successor
+from party.health import Demands, Health
 from party.journal import PartyJournal
 from party.latency import LatencyCounts
-from party.materialfolder import FoundFile, MaterialFolder, remove
+from party.openwindows import OpenWindows
 from party.outbox import Limits, Outbox
 from party.peerlink import ROUTE, PeerLink
-from party.session import WindowSession, printable
+from party.session import printable
 from party.status import STATUS_FILE
 from party.upkeep import Upkeep
 from party.warmup import warm_up
 from party.watchedlist import WatchedList
-from party.windows import Opener, check_threshold
+from party.windows import Opener
 from party.windowstate import Moment
 from shared.atomicfile import PUBLIC, write_atomic
 from shared.codec import Buffer
@@ -40,7 +40,6 @@ from shared.errors import (
     ResourceError,
     StaleMessage,
     TwokeyError,
-    WindowClosed,
 )
 from shared.messages import (
     CAMERA_CODEC,
@@ -57,7 +56,6 @@ from shared.messages import (
 )
 from shared.roles import RoleFolder
 from shared.transport import Connection, Listener, Poller, Transport
-from shared.windowkeys import Window, destroy_ended_window_keys
 
 if TYPE_CHECKING:
     from party.metrics import PartyMetrics
@@ -73,7 +71,6 @@ _ROUND_CAMERA = 64
 _SECOND = 1.0
 _DAY_MS = 86_400_000
 _QUIET_SECONDS = 0.2
-_KEY_CHECK_SECONDS = 60.0
 _MAX_MESSAGE = 80 << 20
 _MAX_CAMERA_FRAME = 17 << 20  # the most faces of the most coordinates
 _CAMERA_QUEUE = 1_000
@@ -122,25 +119,19 @@ class PartyNode:
         self._cameras = {i.curve_key: _Camera(i.name) for i in trusted.cameras()}
         self._by_name = {camera.name: camera for camera in self._cameras.values()}
         self._people = WatchedList(config.watchlist)
-        self._sessions: dict[str, WindowSession] = {}
-        self._files: dict[str, list[FoundFile]] = {}
-        self._material = MaterialFolder(config.material)
         self._next_second = 0.0
         self._next_look = 0.0
-        self._next_key_check = 0.0
         self._next_malformed = 0.0
         self._fatal: TwokeyError | None = None
         self._audit_head = audit.EMPTY
-        self._told_missing: set[str] = set()
         self._told_refusal = ""
         self._rate = (0.0, 0)
-        self._latency = LatencyCounts()  # of windows that have ended
         self.journal = PartyJournal(role.state / "journal.sqlite")
         try:
             self.events = EventStore(role.state / EVENTS_FILE, role.state / LINES_FILE)
             try:
                 self._transport = Transport(identity.curve_pair())
-                self._opener = Opener(
+                opener = Opener(
                     config.party,
                     identity.name,
                     role.state,
@@ -151,6 +142,10 @@ class PartyNode:
                     self.outbox,
                     config.chunk_cache_mib << 20,
                 )
+                self._windows = OpenWindows(
+                    config, role.state, opener, self.journal, self.events, self._people
+                )
+                self._sessions = self._windows.sessions
                 self._listen(peer.curve_key)
                 self._metrics = _metrics(config.metrics_listen)
                 self._health = _health(config, role.state)
@@ -246,9 +241,7 @@ class PartyNode:
         """Closes windows' files, sockets, journal and events; what is prepared stays."""
         self._upkeep.close()
         self._acks.close()
-        for session in self._sessions.values():
-            for held in session.sets.values():
-                held.close()
+        self._windows.close()
         if self._metrics is not None:
             self._metrics.close()
         if self._health is not None:
@@ -456,9 +449,10 @@ class PartyNode:
             self._every_second(moment)
 
     def _every_second(self, moment: Moment) -> None:
-        self._open_windows(moment)
-        self._end_windows(moment)
-        self._announce_missing(moment)
+        problem = self._windows.open_due(moment)
+        self._fatal = self._fatal or problem
+        self._windows.end_due(moment)
+        self._windows.announce_missing(moment)
         self._reload_watchlist(moment)
         self._write_status(moment, "running")
 
@@ -469,118 +463,6 @@ class PartyNode:
             self.events.sync()
             self.journal.record_audit_head(pack_head(head))
             self._audit_head = head
-
-    def _open_windows(self, moment: Moment) -> None:
-        there, problem = self._material.scan()
-        for window, files in there.items():
-            former = self._sessions.get(window)
-            if former is not None and (former.closed is not None or former.holds(files)):
-                continue
-            usable = [f for f in files if not self._removed(f, moment)]
-            if not usable:
-                continue
-            start = usable[0].header.window.start_ms
-            if start - moment.wall_ms > self.config.open_ahead_seconds * 1000:
-                continue
-            if former is not None and not self._set_aside(former):
-                continue
-            problem = self._open_window(window, usable, moment) or problem
-        if not self._sessions:
-            self._fatal = self._fatal or problem
-
-    def _open_window(
-        self, window: str, usable: list[FoundFile], moment: Moment
-    ) -> TwokeyError | None:
-        """Opens a window, or opens it anew with further cameras' material; what was in the way."""
-        former = self._sessions.get(window)
-        try:
-            check_threshold(self.config.threshold, usable[0].header.params)
-            entries = self._people.entries(usable[0].header.params)
-            session = self._opener.open(usable, entries, moment)
-        except TwokeyError as error:
-            if former is not None:  # it goes on with what it has
-                known = {file.path for file in self._files[window]}
-                usable = [file for file in usable if file.path not in known]
-                former.draining = False
-            self._material.refuse(usable)
-            if isinstance(error, WindowClosed):  # by a process that did not come to this
-                self._opener.end(window, usable)
-            log.error("window %s: %s", window, error)
-            self.events.announce("window refused", f"{window}: {error}")
-            return error
-        if former is not None:
-            former.suspend(moment)
-            self._latency.include(former.latency)
-            for held in former.sets.values():
-                held.close()
-        self._sessions[window] = session
-        self._files[window] = usable
-        digest = session.params.digest().hex()
-        self.events.note(audit.WINDOW, f"window {window}: open, parameters {digest}")
-        log.info(
-            "window %s is open: %d cameras, %d slots",
-            window,
-            len(session.sets),
-            sum(held.slots for held in session.sets.values()),
-        )
-        return None
-
-    def _set_aside(self, session: WindowSession) -> bool:
-        """Further cameras' material came: nothing new is begun; whether nothing is in flight."""
-        session.draining = True
-        return not session.busy and not session.expects_more
-
-    def _end_windows(self, moment: Moment) -> None:
-        grace = self._grace_ms()
-        if moment.seconds >= self._next_key_check:
-            self._next_key_check = moment.seconds + _KEY_CHECK_SECONDS
-            try:
-                for ended in destroy_ended_window_keys(self._state, round(moment.wall_ms - grace)):
-                    log.info("window %s has ended; its key is destroyed", ended)
-            except TwokeyError as error:
-                log.error("%s", error)
-        for window, session in list(self._sessions.items()):
-            if session.closed is not None:
-                self._opener.end(window, self._files.pop(window, []))
-            if moment.wall_ms <= session.spec.end_ms + grace:
-                continue
-            session.close("the window has ended", moment)
-            self._opener.end(window, self._files.pop(window, []))
-            self.journal.forget_window(window)
-            self._latency.include(session.latency)
-            del self._sessions[window]
-            log.info("window %s has ended; its key and material are destroyed", window)
-
-    def _announce_missing(self, moment: Moment) -> None:
-        """Once for each window that is to end while nothing is here to go on with."""
-        ahead = self.config.announce_missing_seconds * 1000
-        there = self._material.windows()
-        for name, session in self._sessions.items():
-            spec = session.spec
-            if name in self._told_missing or moment.wall_ms < spec.end_ms - ahead:
-                continue
-            text = lacks_successor(Window(name, spec.start_ms, spec.end_ms), there)
-            if text:
-                self._told_missing.add(name)
-                log.warning("%s", text)
-                self.events.announce("material missing", text)
-
-    def _removed(self, found: FoundFile, moment: Moment) -> bool:
-        """Removes a file whose window ended while this process did not run; nothing else.
-
-        Nobody has verified its header: what that says about a window decides about this file only.
-        """
-        if found.header.window.end_ms + self._grace_ms() >= moment.wall_ms:
-            return False
-        if remove(found.path):
-            log.info("%s: its window has ended, it is removed", found.path)
-        else:
-            self._material.refuse([found])
-        return True
-
-    def _grace_ms(self) -> float:
-        """How long after a window's end its last batches may still be confirmed."""
-        return self.limits.grace * 1000
 
     def _reload_watchlist(self, moment: Moment) -> None:
         sessions = self._sessions.values()
@@ -623,7 +505,7 @@ class PartyNode:
             self._health.update(status)
         if self._metrics is not None:
             latency = LatencyCounts()
-            for counts in (self._latency, *(s.latency for s in self._sessions.values())):
+            for counts in (self._windows.latency, *(s.latency for s in self._sessions.values())):
                 latency.include(counts)
             self._metrics.update(status, latency)
 

@@ -113,11 +113,11 @@ def test_a_window_closed_by_a_process_that_was_killed_then_loses_key_and_materia
 def test_a_file_that_was_replaced_between_its_two_readings_is_refused(
     made: Deployment, node: PartyNode
 ) -> None:
-    (found,) = node._material.scan()[0][made.window.id]
+    (found,) = node._windows._material.scan()[0][made.window.id]
     other = replace(found.header.window, end_ms=found.header.window.end_ms + 10**9)
     stale = FoundFile(found.path, replace(found.header, window=other))
     with pytest.raises(HeaderMismatch, match="was replaced"):
-        node._opener.open([stale], (), after(made, -60))
+        node._windows._opener.open([stale], (), after(made, -60))
 
 
 def test_a_watchlist_that_does_not_fit_changes_nothing(
