@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ import orjson
 from party import audit
 from party.acks import Acknowledgements
 from party.auditfile import pack_head, unpack_head
+from party.cameralink import CAMERA_BACKLOG, CameraLink
 from party.config import PartyConfig
 from party.counters import WireCounters
 from party.doorkeeper import LOOK_SECONDS, Doorkeeper, raise_open_files
@@ -33,26 +33,18 @@ from party.watchedlist import WatchedList
 from party.windows import Opener
 from party.windowstate import Moment
 from shared.atomicfile import PUBLIC, write_atomic
-from shared.codec import Buffer
 from shared.errors import (
-    AuthenticationFailed,
     HeaderMismatch,
-    ResourceError,
     StaleMessage,
     TwokeyError,
 )
+from shared.keys import PublicIdentity
 from shared.messages import (
-    CAMERA_CODEC,
     PARTY_CODEC,
-    CameraHello,
-    CameraMessage,
-    CameraRefused,
     FaceAck,
-    Faces,
     Hello,
     PartyMessage,
     Refused,
-    Welcome,
 )
 from shared.roles import RoleFolder
 from shared.transport import Connection, Listener, Poller, Transport
@@ -67,27 +59,14 @@ LINES_FILE = "events.jsonl"
 _IDLE_MS = 5
 _ROUND_PEER = 256
 _AHEAD_FACES = 64
-_ROUND_CAMERA = 64
 _SECOND = 1.0
 _DAY_MS = 86_400_000
 _QUIET_SECONDS = 0.2
 _MAX_MESSAGE = 80 << 20
-_MAX_CAMERA_FRAME = 17 << 20  # the most faces of the most coordinates
-_CAMERA_QUEUE = 1_000
-_CAMERA_BACKLOG = 256 << 20  # bytes of one camera that wait to be taken
 _PEER_BACKLOG = 1 << 30
 _SPARE_CONNECTIONS = 256
 _PEER_QUEUE = 100_000
 _UNKNOWN = bytes(32)
-
-
-@dataclass(slots=True)
-class _Camera:
-    """A camera's name, the route by which it was last heard, and when its next error is logged."""
-
-    name: str
-    route: bytes | None = None
-    next_log: float = 0.0
 
 
 def _never() -> bool:
@@ -116,8 +95,6 @@ class PartyNode:
         trusted = role.trusted()
         peer = trusted.the("p1" if config.party == 0 else "p0")
         self._state = role.state
-        self._cameras = {i.curve_key: _Camera(i.name) for i in trusted.cameras()}
-        self._by_name = {camera.name: camera for camera in self._cameras.values()}
         self._people = WatchedList(config.watchlist)
         self._next_second = 0.0
         self._next_look = 0.0
@@ -146,7 +123,7 @@ class PartyNode:
                     config, role.state, opener, self.journal, self.events, self._people
                 )
                 self._sessions = self._windows.sessions
-                self._listen(peer.curve_key)
+                self._listen(peer.curve_key, trusted.cameras())
                 self._metrics = _metrics(config.metrics_listen)
                 self._health = _health(config, role.state)
                 self._upkeep = Upkeep(
@@ -155,7 +132,7 @@ class PartyNode:
                     self._save_audit_head,
                     self._forget,
                 )
-                self._acks = Acknowledgements(self._sync, self._to_camera)
+                self._acks = Acknowledgements(self._sync, self._cameras.send)
             except BaseException:
                 self.events.close()
                 raise
@@ -187,14 +164,14 @@ class PartyNode:
                 log.warning("after the last stop: %d slots burned, %s", slots, what)
                 self.events.announce("recovery", f"{slots} slots burned, {what}")
 
-    def _listen(self, peer_key: bytes) -> None:
+    def _listen(self, peer_key: bytes, cameras: Iterable[PublicIdentity]) -> None:
         config = self.config
-        self._camera_end: Listener = self._transport.listen(
+        self._cameras = CameraLink(
+            self._transport,
             config.listen,
-            self._cameras,
-            domain="cameras",
-            queue=_CAMERA_QUEUE,
-            max_message=_MAX_CAMERA_FRAME,
+            {identity.curve_key: identity.name for identity in cameras},
+            self._sessions,
+            self.limits.clock_tolerance,
         )
         peer_end: Listener | Connection
         if config.party == 0:
@@ -217,10 +194,11 @@ class PartyNode:
             )
         self._peer = PeerLink(peer_end, os.urandom)
         self._peer_end = peer_end
-        self._poller = Poller(self._camera_end, peer_end)
+        self._poller = Poller(self._cameras.end, peer_end)
+        most = _SPARE_CONNECTIONS + 2 * self._cameras.known
         self._doorkeepers = [
-            Doorkeeper(end, most=_SPARE_CONNECTIONS + 2 * len(self._cameras), backlog=backlog)
-            for end, backlog in ((self._camera_end, _CAMERA_BACKLOG), (peer_end, _PEER_BACKLOG))
+            Doorkeeper(end, most=most, backlog=backlog)
+            for end, backlog in ((self._cameras.end, CAMERA_BACKLOG), (peer_end, _PEER_BACKLOG))
             if isinstance(end, Listener)
         ]
 
@@ -229,7 +207,7 @@ class PartyNode:
     def run(self) -> None:
         """Serves until it is stopped and nothing is in flight; raises what ended it otherwise."""
         self._when_due(now())  # cameras that wait already shall find their windows open
-        log.info("P%d is ready; cameras on %s", self.config.party, self._camera_end.endpoint())
+        log.info("P%d is ready; cameras on %s", self.config.party, self._cameras.end.endpoint())
         while not self._stopped():
             self._round()
             fatal = self._fatal or self._upkeep.error or self._acks.error
@@ -258,8 +236,8 @@ class PartyNode:
             ready = self._poller.ready(_IDLE_MS)
         if self._peer_end in ready:
             self._read_peer()
-        if self._camera_end in ready:
-            self._read_cameras()
+        if self._cameras.end in ready:
+            self._cameras.read(now)
         moment = now()
         if moment.seconds >= self._next_look:
             self._next_look = moment.seconds + LOOK_SECONDS
@@ -363,50 +341,6 @@ class PartyNode:
         if len(self._sessions) <= 1 and not any(s.session for s in self._sessions.values()):
             self._fatal = error
 
-    def _read_cameras(self) -> None:
-        for _ in range(_ROUND_CAMERA):
-            received = self._camera_end.receive()
-            if received is None:
-                return
-            camera = self._cameras.get(received.key)
-            if camera is None:
-                continue
-            camera.route = received.sender
-            window = ""
-            try:
-                message = CAMERA_CODEC.decode(received.frames)
-                window = getattr(message, "window", "")
-                self._from_camera(camera, message, received.frames)
-            except TwokeyError as error:
-                if time.monotonic() >= camera.next_log:  # it may send the same thousands of times
-                    camera.next_log = time.monotonic() + _SECOND
-                    log.warning("camera %s: %s", camera.name, error)
-                kind, detail = type(error).__name__, printable(str(error))
-                self._to_camera(camera.name, CameraRefused(window, camera.name, kind, detail))
-
-    def _from_camera(self, camera: _Camera, message: CameraMessage, frames: list[Buffer]) -> None:
-        if not isinstance(message, CameraHello | Faces):
-            raise HeaderMismatch(f"a camera does not send {type(message).__name__}")
-        if message.camera != camera.name:
-            raise AuthenticationFailed(
-                f"found a message of camera {message.camera}, expected {camera.name}"
-            )
-        session = self._sessions.get(message.window)
-        if session is None:
-            raise ResourceError(f"window {message.window} is not open here")
-        moment = now()
-        if isinstance(message, CameraHello):
-            mark = session.welcome(message)
-            self._to_camera(
-                camera.name,
-                Welcome(message.window, camera.name, message.mint_id, mark, moment.wall_ms),
-            )
-            return
-        spec, tolerance = session.spec, self.limits.clock_tolerance * 1000
-        if not spec.start_ms - tolerance <= moment.wall_ms <= spec.end_ms + tolerance:
-            raise ResourceError(f"window {spec.name} is not running now")
-        session.faces(message, frames, moment)
-
     # -- messages out ----------------------------------------------------------------------
 
     def _flush(self, moment: Moment) -> None:
@@ -415,7 +349,7 @@ class PartyNode:
             if isinstance(message, FaceAck):
                 self._acks.add(camera, message, moment.seconds)
             else:
-                self._to_camera(camera, message)
+                self._cameras.send(camera, message)
         self._acks.advance(moment.seconds)
 
     def _sync(self) -> None:
@@ -435,11 +369,6 @@ class PartyNode:
         frames = PARTY_CODEC.encode(message)
         self.wire.sent(type(message), frames)
         self._peer.send(frames)
-
-    def _to_camera(self, name: str, message: CameraMessage) -> None:
-        camera = self._by_name[name]
-        if camera.route is not None:
-            self._camera_end.send(camera.route, CAMERA_CODEC.encode(message))
 
     # -- windows, watchlist, status --------------------------------------------------------
 

@@ -14,7 +14,7 @@ import pytest
 from party.config import PartyConfig
 from party.events import EventBatch
 from party.materialfolder import FoundFile
-from party.node import PartyNode
+from party.node import PartyNode, now
 from party.windowstate import Moment
 from perf.deployment import Deployment, deploy
 from shared import config
@@ -169,14 +169,15 @@ def test_many_outcomes_travel_in_messages_that_a_camera_takes(
 def test_what_is_refused_to_one_camera_is_logged_once_a_second(
     node: PartyNode, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (key,) = node._cameras
+    link = node._cameras
+    (key,) = link._cameras
     waiting = [Received(b"route", key, [b"nonsense"])] * 500
     end = Mock(receive=lambda: waiting.pop() if waiting else None)
-    monkeypatch.setattr(node, "_camera_end", end)
+    monkeypatch.setattr(link, "end", end)
     moments = iter(np.arange(0.0, 5.0, 0.005))
-    monkeypatch.setattr("party.node.time.monotonic", lambda: float(next(moments)))
+    monkeypatch.setattr("party.cameralink.time.monotonic", lambda: float(next(moments)))
     while waiting:
-        node._read_cameras()
+        link.read(now)
     assert end.send.call_count == 500
     assert 2 <= sum("camera door" in line for line in caplog.messages) <= 4
 

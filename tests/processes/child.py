@@ -39,6 +39,7 @@ from dealer.cli import program as dealer_program
 from dealer.job import MintJob
 from dealer.setfiles import SetFiles
 from party import node
+from party.cameralink import CameraLink
 from party.cli import cli as party_cli
 from party.events import EventStore
 from party.journal import PartyJournal
@@ -158,7 +159,7 @@ def party(stop: Stop, config_path: str) -> object:
         frames = [bytes(frame) for frame in PARTY_CODEC.encode(message)]
         return "peer", type(message).__name__, frames
 
-    def to_camera(_node: PartyNode, name: str, message: Any) -> tuple[str, str, list[bytes]]:
+    def to_camera(_link: CameraLink, name: str, message: Any) -> tuple[str, str, list[bytes]]:
         frames = [bytes(frame) for frame in CAMERA_CODEC.encode(message)]
         return name, type(message).__name__, frames
 
@@ -169,7 +170,7 @@ def party(stop: Stop, config_path: str) -> object:
     if forged := os.environ.get(FORGE):
         _forge(forged)
     stop.around_sending(PartyNode, "_answer_peer", to_peer)
-    stop.around_sending(PartyNode, "_to_camera", to_camera)
+    stop.around_sending(CameraLink, "send", to_camera)
     level = os.environ.get(LEVEL, "warning")
     return party_cli(["--log-level", level, "run", "-c", config_path], standalone_mode=False)
 
