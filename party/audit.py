@@ -7,9 +7,10 @@ shows a log that was cut off.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Final, NamedTuple
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple, Self
 
 from shared.hashing import digest
 
@@ -91,13 +92,32 @@ def place_subject(window: str, place: int, entry: bytes) -> bytes:
     return window.encode() + b"\0" + place.to_bytes(4, "little") + entry
 
 
-def check_chain(records: Sequence[Record], known: Head = EMPTY) -> list[str]:
+@dataclass(slots=True)
+class Extent:
+    """How much there is of a log: records by kind, the time of the first one, and the last one."""
+
+    kinds: Counter[str] = field(default_factory=Counter)
+    first_ms: int = 0
+    last: Record | None = None
+
+    def measuring(self, records: Iterable[Record]) -> Iterator[Record]:
+        """The same records, counted as they pass by."""
+        for record in records:
+            if self.last is None:
+                self.first_ms = record.at_ms
+            self.last = record
+            self.kinds[record.kind] += 1
+            yield record
+
+
+def check_chain(records: Iterable[Record], known: Head = EMPTY) -> list[str]:
     """Every change that shows: one line each, none when the log is as it was written.
 
     known: an end that this log once had.
     """
     found = []
     head = EMPTY
+    passed_known = False
     for record in records:
         if not record.well_formed():
             found.append(f"record {head.sequence + 1} was changed: it is malformed")
@@ -110,54 +130,73 @@ def check_chain(records: Sequence[Record], known: Head = EMPTY) -> list[str]:
         if record.digest != record.expected_digest():
             found.append(f"record {record.sequence} was changed: its digest is another")
         head = record.head
+        passed_known = passed_known or head == known
     if known.sequence:
         if known.sequence > head.sequence:
             found.append(
                 f"the log ends with record {head.sequence}, the slot journal knows of record "
                 f"{known.sequence}: its end is missing"
             )
-        elif known.digest not in (r.digest for r in records if r.sequence == known.sequence):
+        elif not passed_known:
             found.append(f"record {known.sequence} is not the one that the slot journal knows")
     return found
 
 
-def compare(p0: Sequence[Record], p1: Sequence[Record]) -> list[str]:
+def compare(p0: Iterable[Record], p1: Iterable[Record]) -> list[str]:
     """Contradictions between both parties' logs, one line each.
 
     What only one of them has is none, but for a batch that P0 verified: P1 did so before it.
     """
+    of_p0, of_p1 = _Claims.of(p0), _Claims.of(p1)
     found = []
-    batches0, batches1 = _batches(p0), _batches(p1)
-    for batch_id, record in batches0.items():
-        other = batches1.get(batch_id)
-        if other is not None and other.transcript != record.transcript:
+    for batch_id, batch in of_p0.batches.items():
+        other = of_p1.batches.get(batch_id)
+        if other is not None and other.transcript != batch.transcript:
             found.append(
                 f"batch {batch_id.hex()}: verified by both, with different transcripts "
-                f"(record {record.sequence} of P0, {other.sequence} of P1)"
+                f"(record {batch.sequence} of P0, {other.sequence} of P1)"
             )
-    last = max((record.at_ms for record in p1), default=0)
     found += [
-        f"batch {batch_id.hex()}: verified by P0 (record {record.sequence}), P1 has no such batch"
-        for batch_id, record in batches0.items()
-        if batch_id not in batches1 and record.at_ms + _LATER_MS < last
+        f"batch {batch_id.hex()}: verified by P0 (record {batch.sequence}), P1 has no such batch"
+        for batch_id, batch in of_p0.batches.items()
+        if batch_id not in of_p1.batches and batch.at_ms + _LATER_MS < of_p1.last_ms
     ]
-    places0, places1 = _places(p0), _places(p1)
     found += [
         f"window {window} place {place}: bound to different entries"
-        for (window, place), entry in places0.items()
-        if places1.get((window, place), entry) != entry
+        for (window, place), entry in of_p0.places.items()
+        if of_p1.places.get((window, place), entry) != entry
     ]
     return found
 
 
-def _batches(records: Iterable[Record]) -> dict[bytes, Record]:
-    return {record.subject: record for record in records if record.kind == BATCH}
+class _Batch(NamedTuple):
+    """What a log says of a verified batch."""
+
+    sequence: int
+    at_ms: int
+    transcript: bytes
 
 
-def _places(records: Iterable[Record]) -> dict[tuple[str, int], bytes]:
-    found = {}
-    for record in records:
-        if record.kind == PLACE:
-            window, _, rest = record.subject.partition(b"\0")
-            found[window.decode(errors="replace"), int.from_bytes(rest[:4], "little")] = rest[4:]
-    return found
+@dataclass(slots=True)
+class _Claims:
+    """What of a log the other party's has to agree with. places: entry digests."""
+
+    batches: dict[bytes, _Batch] = field(default_factory=dict)
+    places: dict[tuple[str, int], bytes] = field(default_factory=dict)
+    last_ms: int = 0
+
+    @classmethod
+    def of(cls, records: Iterable[Record]) -> Self:
+        """Of a sound log, read once."""
+        claims = cls()
+        for record in records:
+            claims.last_ms = max(claims.last_ms, record.at_ms)
+            if record.kind == BATCH:
+                claims.batches[record.subject] = _Batch(
+                    record.sequence, record.at_ms, record.transcript
+                )
+            elif record.kind == PLACE:
+                window, _, rest = record.subject.partition(b"\0")
+                place = int.from_bytes(rest[:4], "little")
+                claims.places[window.decode(errors="replace"), place] = rest[4:]
+        return claims

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import click
 
-from party.audit import Record, check_chain, compare
-from party.auditfile import export, kinds, load, read_state
+from party.audit import Extent, check_chain, compare
+from party.auditfile import OpenLog, export, load, open_log
 from party.config import PartyConfig
 from party.eventlines import rfc3339
 from shared import config
@@ -37,17 +38,19 @@ def verify(config_path: Path, other: Path | None) -> None:
     """Check that the log is as it was written. Exit 3, with a line each, for any change."""
     settings = config.load(PartyConfig, config_path)
     folder = RoleFolder(config_path.parent)
-    records, known = read_state(folder.state / JOURNAL_FILE, folder.state / EVENTS_FILE)
-    _judge("the audit log", check_chain(records, known))
-    _describe("own log", records)
-    if other is None:
-        return
-    peer = folder.trusted().the("p1" if settings.party == 0 else "p0")
-    theirs = load(other, peer)
-    _judge(f"audit log {other}", check_chain(theirs))
-    _describe(f"log of {peer.role} {peer.name}", theirs)
-    p0, p1 = (records, theirs) if settings.party == 0 else (theirs, records)
-    _judge("the two logs", compare(p0, p1))
+    with _own_log(folder) as log:
+        extent = Extent()
+        _judge("the audit log", check_chain(extent.measuring(log.records()), log.known))
+        _describe("own log", extent)
+        if other is None:
+            return
+        peer = folder.trusted().the("p1" if settings.party == 0 else "p0")
+        theirs = load(other, peer)
+        extent = Extent()
+        _judge(f"audit log {other}", check_chain(extent.measuring(theirs)))
+        _describe(f"log of {peer.role} {peer.name}", extent)
+        p0, p1 = (log.records(), theirs) if settings.party == 0 else (theirs, log.records())
+        _judge("the two logs", compare(p0, p1))
     click.echo("the two logs agree")
 
 
@@ -57,10 +60,10 @@ def verify(config_path: Path, other: Path | None) -> None:
 def export_log(config_path: Path, file: Path) -> None:
     """Write the log to FILE, signed, for the other party to compare. Verifies it first."""
     folder = RoleFolder(config_path.parent)
-    records, known = read_state(folder.state / JOURNAL_FILE, folder.state / EVENTS_FILE)
-    _judge("the audit log", check_chain(records, known))
-    export(file, records, folder.identity())
-    click.echo(f"{len(records)} records are in {file}")
+    with _own_log(folder) as log:
+        _judge("the audit log", check_chain(log.records(), log.known))
+        records = export(file, log.records(), folder.identity())
+    click.echo(f"{records} records are in {file}")
 
 
 @audit_group.command("show")
@@ -68,9 +71,9 @@ def export_log(config_path: Path, file: Path) -> None:
 @click.option("--last", type=click.IntRange(min=1), default=20, show_default=True)
 def show(config_path: Path, last: int) -> None:
     """List the last records."""
-    state = RoleFolder(config_path.parent).state
-    records, _ = read_state(state / JOURNAL_FILE, state / EVENTS_FILE)
-    for record in records[-last:]:
+    with _own_log(RoleFolder(config_path.parent)) as log:
+        records = log.last(last)
+    for record in records:
         transcript = f" [{record.transcript.hex()[:16]}]" if record.transcript else ""
         when = rfc3339(record.at_ms)
         click.echo(f"{record.sequence} {when} {record.kind}: {record.detail}{transcript}")
@@ -86,11 +89,15 @@ def _judge(what: str, problems: Sequence[str]) -> None:
         raise AuditBroken(f"{what}: {problems[0]}{more}")
 
 
-def _describe(what: str, records: Sequence[Record]) -> None:
-    if not records:
+def _own_log(folder: RoleFolder) -> AbstractContextManager[OpenLog]:
+    return open_log(folder.state / JOURNAL_FILE, folder.state / EVENTS_FILE)
+
+
+def _describe(what: str, extent: Extent) -> None:
+    if extent.last is None:
         click.echo(f"{what}: empty, sound")
         return
-    counted = ", ".join(f"{number} {kind}" for kind, number in kinds(records))
-    span = f"{rfc3339(records[0].at_ms)} to {rfc3339(records[-1].at_ms)}"
-    click.echo(f"{what}: {len(records)} records, {span}, sound ({counted})")
-    click.echo(f"{what} ends with {records[-1].digest.hex()}")
+    counted = ", ".join(f"{number} {kind}" for kind, number in extent.kinds.most_common())
+    span = f"{rfc3339(extent.first_ms)} to {rfc3339(extent.last.at_ms)}"
+    click.echo(f"{what}: {extent.kinds.total()} records, {span}, sound ({counted})")
+    click.echo(f"{what} ends with {extent.last.digest.hex()}")

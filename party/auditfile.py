@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -19,10 +19,7 @@ from shared.keys import Identity, PublicIdentity
 HEAD_KEY: Final = "audit"  # in the slot journal
 _BYTES: Final = ("subject", "transcript", "previous", "digest")
 _FIELDS: Final = ("sequence", "at_ms", "kind", *_BYTES, "detail")
-_SELECT = (
-    "SELECT sequence, at_ms, kind, subject, transcript, detail, previous, digest"
-    " FROM audit ORDER BY sequence"
-)
+_SELECT = "SELECT sequence, at_ms, kind, subject, transcript, detail, previous, digest FROM audit"
 _FORMAT = "twokey_audit"
 _VERSION = 1
 _LIMIT = 1 << 32
@@ -69,30 +66,64 @@ def unpack_head(packed: Any) -> Head:
     return Head(int.from_bytes(packed[:_SEQUENCE_BYTES], "little"), packed[_SEQUENCE_BYTES:])
 
 
-def read_state(journal: Path, events: Path) -> tuple[list[Record], Head]:
-    """The log, and the end that the slot journal knows; also while the party runs.
+class OpenLog(NamedTuple):
+    """A log as it was at one moment. known: its end that the slot journal knew just before."""
 
-    Raises ConfigError (missing), FormatError.
+    connection: sqlite3.Connection
+    known: Head
+
+    def records(self) -> Iterator[Record]:
+        """All of it, in order; a log of months does not fit into memory."""
+        for found in self.connection.execute(f"{_SELECT} ORDER BY sequence"):
+            yield Record(*found)
+
+    def last(self, most: int) -> list[Record]:
+        """The last ones, in order."""
+        query = f"{_SELECT} ORDER BY sequence DESC LIMIT ?"
+        return [Record(*found) for found in self.connection.execute(query, (most,))][::-1]
+
+
+@contextmanager
+def open_log(journal: Path, events: Path) -> Iterator[OpenLog]:
+    """The log in a party's state; also while the party runs. Raises ConfigError (missing).
+
+    Also FormatError, at any time while it is read.
     """
     # The journal first: the log may only have grown since.
     with _reading(journal, "slot journal") as connection:
         row = connection.execute("SELECT value FROM meta WHERE key=?", (HEAD_KEY,)).fetchone()
     known = unpack_head(None if row is None else row[0])
     with _reading(events, "events") as connection:
-        records = [Record(*found) for found in connection.execute(_SELECT)]
-    return records, known
+        connection.execute("BEGIN")  # what is read twice is the same
+        yield OpenLog(connection, known)
 
 
-def export(path: Path, records: Sequence[Record], identity: Identity) -> None:
-    """Writes the log as JSON lines, its end signed. Raises DiskFull, ResourceError."""
-    head = records[-1].head if records else EMPTY
-    owner = identity.public
-    first = {_FORMAT: _VERSION, "role": owner.role, "name": owner.name}
-    signature = identity.sign("audit log", owner.role, owner.name, *head)
-    last = {"records": head.sequence, "signature": signature.hex()}
-    lines = [first, *map(_plain, records), last]
-    content = b"".join(orjson.dumps(line) + b"\n" for line in lines)
+def read_state(journal: Path, events: Path) -> tuple[list[Record], Head]:
+    """A whole log that is short enough, and its end that the slot journal knows."""
+    with open_log(journal, events) as log:
+        return list(log.records()), log.known
+
+
+def export(path: Path, records: Iterable[Record], identity: Identity) -> int:
+    """Writes the log as JSON lines, its end signed; how many records. Raises DiskFull.
+
+    Also ResourceError.
+    """
+    head = EMPTY
+
+    def lines() -> Iterator[dict[str, Any]]:
+        nonlocal head
+        owner = identity.public
+        yield {_FORMAT: _VERSION, "role": owner.role, "name": owner.name}
+        for record in records:
+            head = record.head
+            yield _plain(record)
+        signature = identity.sign("audit log", owner.role, owner.name, *head)
+        yield {"records": head.sequence, "signature": signature.hex()}
+
+    content = (orjson.dumps(line) + b"\n" for line in lines())
     write_atomic(path, content, "audit log", mode=PUBLIC, replace=True)
+    return head.sequence
 
 
 def load(path: Path, owner: PublicIdentity) -> list[Record]:
@@ -172,11 +203,3 @@ def _octets(line: dict[str, Any], name: str, where: str) -> bytes:
         return bytes.fromhex(value)
     except ValueError:
         raise FormatError(f"{where}: {name} is not in hexadecimal") from None
-
-
-def kinds(records: Sequence[Record]) -> Iterator[tuple[str, int]]:
-    """How many records of each kind, most frequent first."""
-    counts: dict[str, int] = {}
-    for record in records:
-        counts[record.kind] = counts.get(record.kind, 0) + 1
-    yield from sorted(counts.items(), key=lambda item: -item[1])

@@ -7,6 +7,7 @@ import errno
 import os
 import secrets
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -104,11 +105,18 @@ def _check_regular(found: os.stat_result, what: str, path: Path) -> None:
 
 
 def write_atomic(
-    path: Path, content: bytes, what: str, *, mode: int, replace: bool, durable: bool = True
+    path: Path,
+    content: bytes | Iterable[bytes],
+    what: str,
+    *,
+    mode: int,
+    replace: bool,
+    durable: bool = True,
 ) -> None:
     """Writes a file under a temporary name, fsyncs it if `durable`, and moves it into place.
 
-    With `replace` False an existing file stays and ConfigError is raised. Raises DiskFull.
+    content: all of it, or its pieces. With `replace` False an existing file stays and ConfigError
+    is raised. Raises DiskFull.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
@@ -116,7 +124,7 @@ def write_atomic(
         try:
             with os.fdopen(handle, "wb") as file:
                 os.fchmod(handle, mode)
-                file.write(content)
+                file.writelines([content] if isinstance(content, bytes) else content)
                 file.flush()
                 if durable:
                     os.fsync(handle)

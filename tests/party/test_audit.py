@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import tracemalloc
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
@@ -283,6 +284,38 @@ def test_two_exported_logs_are_compared_and_a_strangers_is_refused(tmp_path: Pat
         cli, ["audit", "verify", "-c", str(config0), "--other", str(exported)]
     )
     assert isinstance(found.exception, AuthenticationFailed)
+
+
+def test_a_long_log_is_verified_and_exported_without_being_held_in_memory(tmp_path: Path) -> None:
+    folder, _ = made(tmp_path, 0)
+    state = folder.parent / "state"
+    with EventStore(state / "events.sqlite", state / "events.jsonl") as events:
+        events.note_each(audit.WINDOW, ((f"note {n}", b"s" * 500) for n in range(20_000)))
+    exported = tmp_path / "p0.log"
+    output = ""
+    for arguments in (["verify"], ["export", str(exported)], ["show", "--last", "2"]):
+        tracemalloc.start()
+        found = CliRunner().invoke(cli, ["audit", *arguments, "-c", str(folder)])
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        output = found.output
+        assert found.exit_code == 0, output
+        assert peak < 4 << 20
+    assert [line.split()[-1] for line in output.splitlines()] == ["19998", "19999"]
+    assert exported.stat().st_size > 20_000 * 1000
+
+
+def test_a_log_that_is_not_sound_leaves_a_former_export_as_it_was(tmp_path: Path) -> None:
+    folder, _ = made(tmp_path, 0)
+    exported = tmp_path / "p0.log"
+    arguments = ["audit", "export", str(exported), "-c", str(folder)]
+    assert CliRunner().invoke(cli, arguments).exit_code == 0
+    before = exported.read_bytes()
+    with sqlite3.connect(folder.parent / "state" / "events.sqlite") as connection:
+        connection.execute("UPDATE audit SET detail='x' WHERE sequence=2")
+    connection.close()
+    assert isinstance(CliRunner().invoke(cli, arguments).exception, AuditBroken)
+    assert exported.read_bytes() == before
 
 
 @pytest.mark.parametrize("line", range(7))
