@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import stat
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,12 +25,14 @@ _log = logging.getLogger(__name__)
 class LineFile:
     """An open file of numbered JSON lines; a file that was moved away is begun anew.
 
-    Opening raises ResourceError; FormatError where the file holds something else.
+    `sync` may be called from any thread, the rest from one at a time. Opening raises
+    ResourceError; FormatError where the file holds something else.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._handle = -1
+        self._change = threading.Lock()  # of the handle
         self._open()
 
     def last_sequence(self) -> int | None:
@@ -76,15 +79,21 @@ class LineFile:
     def sync(self) -> None:
         """Makes the lines durable. Raises DiskFull, ResourceError."""
         try:
-            os.fdatasync(self._handle)
+            with self._change:
+                handle = os.dup(self._handle)  # this one stays open while the disk takes its time
+            try:
+                os.fdatasync(handle)
+            finally:
+                os.close(handle)
         except OSError as error:
             raise storage_error(error, _KIND, self._path) from error
 
     def close(self) -> None:
         """Closing twice is no error."""
-        if self._handle >= 0:
-            os.close(self._handle)
-            self._handle = -1
+        with self._change:
+            if self._handle >= 0:
+                os.close(self._handle)
+                self._handle = -1
 
     def _open(self) -> None:
         try:
@@ -100,9 +109,11 @@ class LineFile:
         except FileNotFoundError:
             same = False
         if not same:
-            os.close(self._handle)
-            self._handle = -1
-            self._handle = _regular(self._path)
+            os.fdatasync(self._handle)  # nobody will come back to it
+            following = _regular(self._path)
+            with self._change:
+                os.close(self._handle)
+                self._handle = following
 
 
 def _regular(path: Path) -> int:

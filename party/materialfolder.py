@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -92,11 +95,27 @@ class MaterialFolder:
         return [found.header.window for _, found in self._known.values() if found is not None]
 
 
-def remove(path: Path) -> bool:
-    """Removes a file of a window that is over; False, and a record in the log, when it stays."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        log.error("%s", storage_error(error, "material file", path))
-        return False
-    return True
+def remove(paths: Iterable[Path]) -> bool:
+    """Removes files of a window that is over; False, and a record in the log, when one stays.
+
+    Their names are gone when it returns. Their room follows on another thread: with gigabytes,
+    and above all where the system tells the disk of what is free, it takes seconds.
+    """
+    handles = []
+    all_gone = True
+    for path in paths:
+        with contextlib.suppress(OSError):
+            handles.append(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK))
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            log.error("%s", storage_error(error, "material file", path))
+            all_gone = False
+    if handles:
+        threading.Thread(target=_close, args=(handles,), name="removal", daemon=True).start()
+    return all_gone
+
+
+def _close(handles: Sequence[int]) -> None:
+    for handle in handles:
+        os.close(handle)

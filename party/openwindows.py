@@ -163,7 +163,7 @@ class OpenWindows:
         """
         if found.header.window.end_ms + self._grace_ms >= moment.wall_ms:
             return False
-        if remove(found.path):
+        if remove([found.path]):
             log.info("%s: its window has ended, it is removed", found.path)
         else:
             self._material.refuse([found])

@@ -130,8 +130,7 @@ class Opener:
     def end(self, window: str, files: Sequence[FoundFile]) -> None:
         """After a window: its key is destroyed, so that recorded files stay closed."""
         destroy_window_key(self.state, window)
-        for found in files:
-            remove(found.path)
+        remove(found.path for found in files)
 
 
 def check_threshold(agreed: float | None, params: Parameters) -> None:

@@ -43,6 +43,7 @@ from shared.windowkeys import load_private_window_key
 _QUEUE = 10_000
 _SILENCE_SECONDS = 60.0
 _HELLO_SECONDS = 10.0
+_LOOK_SECONDS = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,8 @@ class Feeder:
                 ):
                     self._send(camera)
                     left -= 1
+            # To look at all sockets takes a while, of the same cores that the parties run on.
+            time.sleep(_LOOK_SECONDS)
             for socket, _ in self._poller.poll(20):
                 camera, party = self._of_socket[socket]
                 done[party] += self._receive(socket, camera, party)

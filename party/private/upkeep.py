@@ -33,7 +33,7 @@ def forget_ended(state: Path, folders: Iterable[Path], lists: SharedLists, wall_
                     over = window_of(path).end_ms <= wall_ms
                 except TwokeyError:
                     continue
-                if over and remove(path):
+                if over and remove([path]):
                     log.info("%s: its window has ended, it is removed", path)
 
 

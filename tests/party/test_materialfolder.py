@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+import party.materialfolder
 from party.materialfolder import MaterialFolder, remove
 from shared.errors import FormatError
 from tests.support.minted import minted, parameters
@@ -69,6 +72,30 @@ def test_a_refused_file_is_not_offered_again_as_it_is(tmp_path: Path, whole: Pat
 def test_what_cannot_be_removed_is_a_line_in_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert remove(tmp_path / "gone.tkm")
-    assert not remove(tmp_path)
+    assert remove([tmp_path / "gone.tkm"])
+    assert not remove([tmp_path])
     assert "material file" in caplog.text
+
+
+def test_the_room_of_a_removed_file_is_given_back_on_another_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tmp_path / f"{number}.tkm" for number in range(3)]
+    for path in paths:
+        path.write_bytes(b"material")
+    open_files = Path("/proc/self/fd")
+    before = len(list(open_files.iterdir()))
+    slow, close = threading.Event(), party.materialfolder._close
+
+    def close_later(handles: Sequence[int]) -> None:
+        slow.wait(60)
+        close(handles)
+
+    monkeypatch.setattr(party.materialfolder, "_close", close_later)
+    assert remove(paths)
+    assert not any(path.exists() for path in paths)
+    assert len(list(open_files.iterdir())) == before + 3
+    slow.set()
+    (thread,) = (t for t in threading.enumerate() if t.name == "removal")
+    thread.join(60)
+    assert len(list(open_files.iterdir())) == before

@@ -261,7 +261,8 @@ class Run:
         for who in self.stage.ended():
             if who != DEALER and not (who in self.plan.names and self._ending):
                 code = self.stage.processes[who].returncode
-                raise ResourceError(f"{who} ended with exit code {code}")
+                last = self.stage.log(who).read_text(errors="replace").splitlines()[-1:]
+                raise ResourceError(f"{who} ended with exit code {code}: {' '.join(last)}")
 
     def _look(self) -> None:
         """A sample of everything, and the logs so far."""
