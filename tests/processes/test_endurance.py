@@ -15,7 +15,7 @@ import pytest
 from party.eventlines import rfc3339
 from tests.processes.endurance.camera import SENT
 from tests.processes.endurance.judge import BURNED, UNRESOLVED, VERIFIED, Judge
-from tests.processes.endurance.logbook import Logbook
+from tests.processes.endurance.logbook import FLAT_OUT, Logbook
 from tests.processes.endurance.people import POOL, Crowd, first_row, make_crowd
 from tests.processes.endurance.plan import RETURNS, ROTATING, Plan
 from tests.processes.endurance.run import endure
@@ -209,8 +209,20 @@ def test_what_grows_is_told_and_what_only_swings_is_flat() -> None:
         samples.processes["p1"].append(Sample(at, at, 200 * MIB + swing, 40 + at // 20, 6))
         samples.disk["material"].append((at, 1000 * MIB + (at % 100) * MIB))
         samples.disk["journal.sqlite"].append((at, 10 * MIB + at * MIB))
-    grows = {one.what for one in samples.judged(100.0) if not one.flat}
-    assert grows == {"memory of p0, MiB", "files of p1", "disk of journal.sqlite, MiB"}
+    for window_seconds in (100.0, 2000.0):  # many windows, and a single one
+        grows = {one.what for one in samples.judged(window_seconds) if not one.flat}
+        assert grows == {"memory of p0, MiB", "files of p1", "disk of journal.sqlite, MiB"}
+
+
+def test_frames_that_wait_are_expected_flat_out_only(tmp_path: Path) -> None:
+    log = tmp_path / "camera-1.log"
+    log.write_text(
+        "2026-11-28T07:00:00.000Z warning camera.runner: "
+        "2097200 bytes wait for the parties, the limit is 2097152; frames wait\n"
+    )
+    for book, expected in ((Logbook(), 0), (Logbook(FLAT_OUT), 1)):
+        book.read("camera-1", log)
+        assert (sum(book.expected.values()), len(book.unexpected)) == (expected, 1 - expected)
 
 
 # -- the real thing ------------------------------------------------------------------------

@@ -80,6 +80,8 @@ class Plan:
     def base(self) -> int:
         """Entries that stay on the list: what the others leave of a window's places."""
         changes = math.ceil(self.window_seconds / self.watchlist_seconds) + 1
+        if self.watchlist_seconds > self.seconds:
+            changes = 0
         return self.places - ROTATING - changes
 
     @property

@@ -16,7 +16,7 @@ from perf.report import machine
 from shared.errors import ResourceError, TwokeyError
 from tests.processes.endurance.camera import SENT
 from tests.processes.endurance.judge import BURNED, UNRESOLVED, VERIFIED, Judge
-from tests.processes.endurance.logbook import Logbook
+from tests.processes.endurance.logbook import FLAT_OUT, Logbook
 from tests.processes.endurance.people import make_crowd
 from tests.processes.endurance.plan import Plan
 from tests.processes.endurance.samples import KEPT, Samples
@@ -39,7 +39,6 @@ class Run:
     stage: Stage
     say: Say
     samples: Samples = field(default_factory=Samples)
-    logs: Logbook = field(default_factory=Logbook)
     restarts: list[dict[str, object]] = field(default_factory=list)
     mints: list[dict[str, object]] = field(default_factory=list)
 
@@ -47,6 +46,7 @@ class Run:
         plan = self.stage.plan
         self.plan = plan
         self.judge = Judge(self.stage.crowd, plan.patience)
+        self.logs = Logbook(() if plan.rate else FLAT_OUT)
         self._chance = random.Random(plan.seed)
         self._second_list: tuple[float, str] | None = None
         self._minting: tuple[int, float] | None = None

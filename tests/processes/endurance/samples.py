@@ -159,11 +159,17 @@ def _judge(
 def _peaks(
     what: str, points: Sequence[tuple[float, int]], window_seconds: float
 ) -> Iterable[Flatness]:
-    """Flat: the last whole window's peak is not above that of one in the middle."""
+    """Flat: the last whole window's peak is not above that of one in the middle.
+
+    Within a single window it is the line through the second half.
+    """
     peaks: dict[int, int] = defaultdict(int)
     for at, size in points:
         peaks[int(at // window_seconds)] = max(peaks[int(at // window_seconds)], size)
     whole = sorted(peaks)[:-1]  # the last one has only begun
+    if not whole:
+        half = points[len(points) // 2 :]
+        yield from _judge(what, half, _DISK_SLACK, MIB)
     if len(whole) < 3:
         return
     first, last = peaks[whole[len(whole) // 2 - 1]], peaks[whole[-1]]
