@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -14,13 +13,12 @@ import pytest
 from party.config import PartyConfig
 from party.events import EventBatch
 from party.materialfolder import FoundFile
-from party.node import PartyNode, now
+from party.node import PartyNode
 from party.windowstate import Moment
 from perf.deployment import Deployment, deploy
 from shared import config
 from shared.errors import FormatError, HeaderMismatch, WindowClosed
 from shared.messages import CameraMessage, FaceAck, Outcome, Refused, Run
-from shared.transport import Received
 from shared.watchlist import Person
 from shared.windowkeys import Window, private_path, publish_window_key
 from tests.material_support import SMALL
@@ -164,22 +162,6 @@ def test_many_outcomes_travel_in_messages_that_a_camera_takes(
     node._flush(after(made, -60))
     node._acks.finish()
     assert [len(m.outcomes) for m in sent if isinstance(m, FaceAck)] == [10_000, 10_000, 5_000]
-
-
-def test_what_is_refused_to_one_camera_is_logged_once_a_second(
-    node: PartyNode, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    link = node._cameras
-    (key,) = link._cameras
-    waiting = [Received(b"route", key, [b"nonsense"])] * 500
-    end = Mock(receive=lambda: waiting.pop() if waiting else None)
-    monkeypatch.setattr(link, "end", end)
-    moments = iter(np.arange(0.0, 5.0, 0.005))
-    monkeypatch.setattr("party.cameralink.time.monotonic", lambda: float(next(moments)))
-    while waiting:
-        link.read(now)
-    assert end.send.call_count == 500
-    assert 2 <= sum("camera door" in line for line in caplog.messages) <= 4
 
 
 def test_faces_are_kept_as_long_as_configured_and_those_of_an_open_window_longer(
