@@ -140,8 +140,9 @@ def test_input_that_ends_early_is_told(
 
 
 def start(*args: str) -> subprocess.Popen[bytes]:
-    text = (
-        "from tests.shared.test_cli import example; from shared.cli import run; import sys\n"
+    text = (  # what a shell runs in the background ignores interrupts, and so do its children
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from tests.shared.test_cli import example; from shared.cli import run\n"
         "run(example(), sys.argv[1:])"
     )
     return subprocess.Popen(

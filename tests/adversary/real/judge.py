@@ -16,6 +16,7 @@ from party.events import Announcement, EventStore, FaceEvent
 from party.journal import Count, PartyJournal, SlotState
 from party.node import EVENTS_FILE, LINES_FILE
 from perf.deployment import PARTIES
+from shared.errors import PeerVanished
 from shared.messages import PARTY_CODEC, PartyMessage, Refused, Run, unpack_runs
 from tests.adversary.real.campaign import Campaign
 from tests.adversary.real.ground import DAN, PEOPLE
@@ -149,6 +150,14 @@ class Findings:
             window.outcome() == "nothing" and self._goes_on(window)
             for name, window in self.windows.items()
             if isinstance(self._campaign.attacks[name], Control)
+        )
+
+    def met_deadlines(self) -> bool:
+        """Whether a deadline ended a window before its attack could, as on a busy machine."""
+        return any(
+            window.outcome() == PeerVanished.__name__
+            and PeerVanished.__name__ not in self._campaign.attacks[name].expected
+            for name, window in self.windows.items()
         )
 
     def judge(self, window: Window) -> Iterator[str]:
