@@ -173,7 +173,8 @@ class Findings:
         attacked = [
             window.states[run.set_id][slot]
             for run in window.runs
-            for slot in range(run.first, min(run.stop, len(window.states[run.set_id])))
+            if run.stop <= len(window.states[run.set_id])  # others are refused as a whole
+            for slot in range(run.first, run.stop)
         ]
         if attack.told and attack.told not in window.told:
             yield f"no {attack.told} was announced"
