@@ -105,7 +105,7 @@ _NEVER: Final = (
     r"|P. Hello\.(prepared|used) (?!a unit more|a byte more)"
     r"|P. Hello\.sets (turned round|prepared (less|zero)|revealed (less|zero))"
     r"|P. PlaceMap\.bindings place (less|zero)"
-    r"|P. (Held\.(runs|faces)|Reveal0\.(live|runs)|Burned\.runs) two units swapped"
+    r"|P. (Prep0\.runs|Held\.(runs|faces)|Reveal0\.(live|runs)|Burned\.runs) two units swapped"
 )
 _NEVER_AGAIN: Final = (
     r"P0 Hello\.answers (zeros|turned round)"

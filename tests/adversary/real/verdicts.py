@@ -67,6 +67,7 @@ _RULES: Final[tuple[tuple[str, frozenset[str]], ...]] = (
     (r"Prep0\.check (less|zero)", REUSED),
     (r"Prep0\.check (largest|sign bit)", STATE),
     (r"Prep0\.check", VANISHED),
+    (r"Prep0\.(runs|places) a byte more", HARMLESS),
     (r"Prep0\.(params|place_map|places)", SHAPE),
     (r"Prep0\.runs", SHAPE | TAMPER | REUSED),
     (r"Prep0\.kappa " + _STRUCTURE, STATE),
