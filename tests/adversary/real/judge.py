@@ -183,7 +183,10 @@ class Findings:
         elif not attack.starves and not attack.alone and not self._goes_on(window):
             yield "no face is verified any more"
         stopped = window.closed or (set(window.errors) | window.told) & STOPPED
-        if stopped and not attack.spares and set(attacked) - {SlotState.BURNED}:
+        over = {SlotState.BURNED}
+        if outcome == "HeaderMismatch":  # a refused run may name slots that were verified before
+            over.add(SlotState.DONE)
+        if stopped and not attack.spares and set(attacked) - over:
             yield f"slots of the attack are {sorted({s.name for s in attacked})}, not burned"
         harmless = outcome == "PeerVanished" and not window.outages and not window.runs
         if outcome not in UNSEEN and not harmless and not self._audited(window):
