@@ -27,7 +27,7 @@ _SPARE_SECONDS = 100.0
 _FLAT_OUT = replace(
     _HOUR,
     rate=0.0,
-    slots_rate=8000.0,
+    slots_rate=12_000.0,
     frame=128,
     places=4,
     watchlist_seconds=_NEVER,
