@@ -38,7 +38,7 @@ _RULES: Final[tuple[tuple[str, frozenset[str]], ...]] = (
         r"Hello\.(sets|prepared|used)",
         HARMLESS | SHAPE | VANISHED | STALE,
     ),
-    (r"Hello\.approved", HARMLESS | LISTS | OMITTED | HEADER),
+    (r"Hello\.approved", HARMLESS | LISTS | OMITTED | HEADER | STALE),
     (r"Hello ", HARMLESS | STALE),
     # Watchlists and places.
     (r"Approved\.session", LISTS | STALE | OMITTED | HARMLESS),
