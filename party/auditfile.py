@@ -98,12 +98,6 @@ def open_log(journal: Path, events: Path) -> Iterator[OpenLog]:
         yield OpenLog(connection, known)
 
 
-def read_state(journal: Path, events: Path) -> tuple[list[Record], Head]:
-    """A whole log that is short enough, and its end that the slot journal knows."""
-    with open_log(journal, events) as log:
-        return list(log.records()), log.known
-
-
 def export(path: Path, records: Iterable[Record], identity: Identity) -> int:
     """Writes the log as JSON lines, its end signed; how many records. Raises DiskFull.
 

@@ -119,9 +119,7 @@ class PartyNode:
                     self.outbox,
                     config.chunk_cache_mib << 20,
                 )
-                self._windows = OpenWindows(
-                    config, role.state, opener, self.journal, self.events, self._people
-                )
+                self._windows = OpenWindows(config, opener, self._people)
                 self._sessions = self._windows.sessions
                 self._listen(peer.curve_key, trusted.cameras())
                 self._metrics = _metrics(config.metrics_listen)

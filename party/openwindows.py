@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 
 from party import audit
 from party.config import PartyConfig
-from party.events import EventStore
 from party.health import lacks_successor
-from party.journal import PartyJournal
 from party.latency import LatencyCounts
 from party.materialfolder import FoundFile, MaterialFolder, remove
 from party.session import WindowSession
@@ -30,35 +27,24 @@ class OpenWindows:
     sessions: by window. latency: of faces whose windows have ended, or were opened anew.
     """
 
-    def __init__(
-        self,
-        config: PartyConfig,
-        state: Path,
-        opener: Opener,
-        journal: PartyJournal,
-        events: EventStore,
-        people: WatchedList,
-    ) -> None:
+    def __init__(self, config: PartyConfig, opener: Opener, people: WatchedList) -> None:
         self.sessions: dict[str, WindowSession] = {}
         self.latency = LatencyCounts()
         self._config = config
-        self._state = state
         self._opener = opener
-        self._journal = journal
-        self._events = events
+        self._events = opener.events
         self._people = people
         self._material = MaterialFolder(config.material)
         self._files: dict[str, list[FoundFile]] = {}
         self._told_missing: set[str] = set()
         self._next_key_check = 0.0
         # How long after a window's end its last batches may still be confirmed.
-        self._grace_ms = config.limits.limits().grace * 1000
+        self._grace_ms = opener.limits.grace * 1000
 
     def close(self) -> None:
         """Closes the material's files; what is prepared stays."""
         for session in self.sessions.values():
-            for held in session.sets.values():
-                held.close()
+            session.close_material()
 
     def open_due(self, moment: Moment) -> TwokeyError | None:
         """Opens windows; what stands in the way of having any."""
@@ -101,8 +87,7 @@ class OpenWindows:
         if former is not None:
             former.suspend(moment)
             self.latency.include(former.latency)
-            for held in former.sets.values():
-                held.close()
+            former.close_material()
         self.sessions[window] = session
         self._files[window] = usable
         digest = session.params.digest().hex()
@@ -126,7 +111,9 @@ class OpenWindows:
         if moment.seconds >= self._next_key_check:
             self._next_key_check = moment.seconds + _KEY_CHECK_SECONDS
             try:
-                for ended in destroy_ended_window_keys(self._state, round(moment.wall_ms - grace)):
+                for ended in destroy_ended_window_keys(
+                    self._opener.state, round(moment.wall_ms - grace)
+                ):
                     log.info("window %s has ended; its key is destroyed", ended)
             except TwokeyError as error:
                 log.error("%s", error)
@@ -137,7 +124,7 @@ class OpenWindows:
                 continue
             session.close("the window has ended", moment)
             self._opener.end(window, self._files.pop(window, []))
-            self._journal.forget_window(window)
+            self._opener.journal.forget_window(window)
             self.latency.include(session.latency)
             del self.sessions[window]
             log.info("window %s has ended; its key and material are destroyed", window)

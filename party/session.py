@@ -208,8 +208,7 @@ class WindowSession(WindowOutcomes):
         self.burn([held.run for held in list(self.intake)], reason)
         self.give_up(reason)
         self.closed = reason
-        for owner in self.sets.values():
-            owner.close()
+        self.close_material()
 
     def suspend(self, moment: Moment) -> None:
         """Before this process stops: in-flight work ends in pass or burn, the rest stays."""

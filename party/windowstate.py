@@ -107,6 +107,11 @@ class WindowState:
         """Queues a message for the peer."""
         self.outbox.peer.append(message)
 
+    def close_material(self) -> None:
+        """Drops keys and kappas of all sets and closes their files; again is no error."""
+        for owner in self.sets.values():
+            owner.close()
+
     def ledger(self, set_id: bytes) -> SetLedger:
         """The slots of a set."""
         return self.journal.ledger(set_id)

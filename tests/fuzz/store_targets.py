@@ -20,7 +20,7 @@ from camera.sets import SetStore
 from dealer.config import DealerConfig
 from party import journal_rows
 from party.audit import check_chain
-from party.auditfile import pack_head, read_state, unpack_head
+from party.auditfile import pack_head, unpack_head
 from party.batches import Settled
 from party.config import PartyConfig
 from party.events import EventStore
@@ -38,6 +38,7 @@ from tests.fuzz.mutation import Syntax
 from tests.fuzz.scratch import Scratch
 from tests.fuzz.target import Check, Target, same
 from tests.fuzz.world import SET, World, engine_header, parameters, settled
+from tests.support.auditlogs import read_state
 
 _SIDE: Final = 4096
 _I64: Final = 1 << 63

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from party import audit
 from party.audit import EMPTY, Record, check_chain, compare, following, place_subject
-from party.auditfile import export, load, pack_head, read_state, unpack_head
+from party.auditfile import export, load, pack_head, unpack_head
 from party.cli import cli
 from party.events import EventBatch, EventStore, Status
 from party.journal import PartyJournal
@@ -30,6 +30,7 @@ from shared.errors import (
 from shared.keys import Identity, create_identity
 from shared.messages import Run
 from shared.roles import RoleFolder
+from tests.support.auditlogs import read_state
 from tests.support.minted import identity
 
 ENTRY = bytes(range(32))

@@ -12,7 +12,6 @@ import orjson
 
 from camera.journal import CameraJournal
 from party.audit import BATCH, check_chain, compare
-from party.auditfile import read_state
 from party.events import EventStore, FaceEvent, Status
 from party.journal import PartyJournal, SlotState
 from party.node import EVENTS_FILE, LINES_FILE
@@ -36,6 +35,7 @@ from shared.messages import (
     unpack_runs,
 )
 from tests.processes.world import CAMERA, PARTIES, World
+from tests.support.auditlogs import read_state
 
 Slot = tuple[bytes, int]
 

@@ -10,7 +10,6 @@ import msgpack
 import numpy as np
 
 from party.audit import check_chain
-from party.auditfile import read_state
 from party.eventlines import Status
 from party.events import Announcement, EventStore, FaceEvent
 from party.journal import Count, PartyJournal, SlotState
@@ -22,6 +21,7 @@ from tests.adversary.real.campaign import Campaign
 from tests.adversary.real.ground import DAN, PEOPLE
 from tests.adversary.real.wire import Control
 from tests.processes.checker import shown_twice
+from tests.support.auditlogs import read_state
 
 TOLD: Final = ("omission", "watchlist", "clock", "mismatch", "restored", "refused", "burned")
 
