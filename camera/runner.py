@@ -23,6 +23,7 @@ from shared.transport import Transport
 log = logging.getLogger(__name__)
 _STEP_MS = 10
 _UPKEEP_SECONDS = 5.0
+_WAITING_LINE_SECONDS = 60.0
 _STOP_SECONDS = 3.0  # after a signal; what has no outcome by then stays stored
 
 
@@ -54,6 +55,7 @@ class CameraRunner:
         )
         self._former: Counter[str] = Counter()  # outcomes of windows that have ended
         self._next_upkeep = 0.0
+        self._next_waiting_line = 0.0
         self._link = ExitStack()
         with ExitStack() as stack:
             self._journal = stack.enter_context(
@@ -115,7 +117,6 @@ class CameraRunner:
     def _submit(self, one: Captured, summary: Summary) -> None:
         """Hands a frame's faces over, as soon as there is room for them."""
         size = self._config.faces_per_message
-        told = False
         for start in range(0, len(one.faces), size):
             part = one.faces[start : start + size]
             while not self._stopping:
@@ -125,13 +126,17 @@ class CameraRunner:
                 try:
                     self._agent.submit([one.capture_ms] * len(part), part)
                 except QueueFull as error:
-                    if not told:
-                        log.warning("%s; frames wait", error)
-                        told = True
+                    self._tell_waiting(error)
                     self._step(_STEP_MS)
                 else:
                     summary.faces += len(part)
                     break
+
+    def _tell_waiting(self, error: QueueFull) -> None:
+        """Now and then: a camera that is faster than the parties waits at every frame."""
+        if time.monotonic() >= self._next_waiting_line:
+            self._next_waiting_line = time.monotonic() + _WAITING_LINE_SECONDS
+            log.warning("%s; frames wait", error)
 
     def _step(self, milliseconds: int) -> None:
         self._agent.step(milliseconds)

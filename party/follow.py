@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -14,13 +13,14 @@ import numpy as np
 from party.agreement import SessionState, check_hello, session_id
 from party.batches import Settled, batch_name, check_name, settled_batch
 from party.deadlines import refuse_late
+from party.followplaces import FollowPlaces
 from party.intake import HeldFaces
 from party.journal import BatchOutcome, Count
-from party.matching import BatchHeader, P1Revealed, reveal_p1
+from party.matching import P1Revealed, reveal_p1
 from party.outbox import most_faces
-from party.places import PlaceTable, accept
+from party.places import PlaceTable
 from party.prepare import CheckHeader, P1Answered, P1Judged, answer_p1
-from party.session import WindowSession, split_digests
+from party.session import split_digests
 from party.windowstate import Moment
 from shared.errors import (
     HeaderMismatch,
@@ -41,7 +41,6 @@ from shared.messages import (
     Paused,
     Ping,
     PlaceMap,
-    PlaceMapAgreed,
     Prep0,
     Prep2,
     Prep4,
@@ -55,7 +54,6 @@ from shared.messages import (
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-_FORMER_MAPS = 16
 _MOST_NUMBERS = 1 << 63
 
 
@@ -73,33 +71,20 @@ class _Batch:
     deadline: float
 
 
-@dataclass(slots=True)
-class _Agreed:
-    """A place map that P0 may use; until: seconds, once another one follows."""
-
-    table: PlaceTable
-    until: float
-
-
-class FollowSession(WindowSession):
+class FollowSession(FollowPlaces):
     """P1 of one window."""
 
     party = 1
 
     def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        super().__init__(*args, **kwargs)
         self._state: SessionState | None = None
-        self._tables: dict[int, _Agreed] = {}
         self._checks: OrderedDict[int, _Check] = OrderedDict()
         self._batches: OrderedDict[int, _Batch] = OrderedDict()
         self._announce: list[HeldFaces] = []
         self._openings: OrderedDict[tuple[bytes, int], Confirm1] = OrderedDict()
         self._next_check = 0
         self._next_batch = 0
-        self._entry_since: dict[bytes, float] = {}
-        self._placed_since: dict[bytes, float] = {}
-        self._removed: set[bytes] = set()
-        self._map_due: float | None = None
         self._asked_to_pause = False
         self._paused = False
         self._recovered: list[Settled] = []
@@ -133,9 +118,7 @@ class FollowSession(WindowSession):
             self._tell_held()
         refuse_late("check", self._checks, moment.seconds)
         refuse_late("batch", self._batches, moment.seconds)
-        if self._map_due is not None and moment.seconds > self._map_due:
-            self._map_due = None
-            raise PeerVanished("P0 proposed no place map for our watchlist in time")
+        self._refuse_late_map(moment)
 
     def every_second(self, moment: Moment) -> None:
         """Faces and entries that P0 left out, entries that it lacks."""
@@ -176,13 +159,6 @@ class FollowSession(WindowSession):
         """P0 is told at the end of this round; the evaluation is done ahead where it can be."""
         self._announce.append(held)
 
-    def on_watchlist(self, removed: Set[bytes], moment: Moment) -> None:
-        """P0 is to propose a new place map, soon if an entry has gone from ours."""
-        own = {entry.digest for entry in self.entries}
-        self._removed = (self._removed | removed) - own
-        if any(e.digest not in own for e in self.table.entries.values()):
-            self._map_due = self._map_due or moment.seconds + self.limits.confirm_deadline
-
     def recover(self, moment: Moment) -> None:
         """What passed its check when the process ended is told, and offered to P0 again."""
         for settled in self._recovered:
@@ -203,11 +179,10 @@ class FollowSession(WindowSession):
             self.lost_in_batch(batch.held, reason)
         self._checks.clear()
         self._batches.clear()
-        self._tables.clear()
+        self._abandon_places()
         self._announce = list(self.intake)
         self._asked_to_pause = self._paused = False
         self._state = None
-        self._map_due = None
         return in_flight
 
     def give_up(self, reason: str) -> None:
@@ -237,7 +212,7 @@ class FollowSession(WindowSession):
         """P1 has none: it is final with Confirm0."""
         return 0
 
-    # -- session and places --------------------------------------------------------------
+    # -- the session ---------------------------------------------------------------------
 
     def _welcome(self, found: Hello, moment: Moment) -> None:
         state = self._state
@@ -257,56 +232,11 @@ class FollowSession(WindowSession):
         self._next_check = self._next_batch = 0
         self.begin(state, found, moment)
         self._state = state
-        self.table = PlaceTable(self.params, self.spec.name, 0, {})
-        self._tables = {}
-        self._removed = set()
+        self._begin_places()
         self._announce = list(self.intake)
         self.send(answer)
         for opening in self._openings.values():
             self.send(opening)
-
-    def _place_map(self, message: PlaceMap, moment: Moment) -> None:
-        if message.epoch <= self.table.epoch:
-            raise ProtocolViolation(
-                f"place map: found epoch {message.epoch} after {self.table.epoch}"
-            )
-        if any(binding.entry in self._removed for binding in message.bindings):
-            return  # it crossed our word that the entry is gone, another one will follow
-        entries = accept(self.params, self.bound, self.entries, message.bindings)
-        table = PlaceTable(self.params, self.spec.name, message.epoch, entries)
-        self.bind(table)
-        self.adopt(table)
-        # What P0 sends before it reads our agreement still names a former map, for a while.
-        until = moment.seconds + self.limits.confirm_deadline
-        for agreed in self._tables.values():
-            agreed.until = min(agreed.until, until)
-        self._tables = {e: one for e, one in self._tables.items() if one.until >= moment.seconds}
-        if len(self._tables) >= _FORMER_MAPS:
-            raise ProtocolViolation(f"place map: {len(self._tables)} maps that P0 has not used")
-        self._tables[table.epoch] = _Agreed(table, math.inf)
-        self._map_due = None
-        now_bound = {entry.digest for entry in entries.values()}
-        self._entry_since = {
-            digest: since for digest, since in self._entry_since.items() if digest not in now_bound
-        }
-        self._placed_since = {
-            digest: self._placed_since.get(digest, moment.seconds) for digest in now_bound
-        }
-        self.send(PlaceMapAgreed(self.session or b"", message.epoch, table.digest()))
-
-    def _table_named(self, place_map: bytes, moment: Moment) -> PlaceTable:
-        """The agreed map of this digest; those agreed before it are not valid any more.
-
-        A map may come back: then it is the oldest one that it can be.
-        """
-        named = [e for e, one in self._tables.items() if one.table.digest() == place_map]
-        if not named:
-            raise HeaderMismatch("the peer's place map is not one that is agreed")
-        valid = [e for e in named if moment.seconds <= self._tables[e].until]
-        if not valid:
-            raise PeerVanished("P0 uses a place map that was replaced a while ago")
-        self._tables = {e: one for e, one in self._tables.items() if e >= valid[0]}
-        return self._tables[valid[0]].table
 
     # -- prepare -------------------------------------------------------------------------
 
@@ -470,41 +400,6 @@ class FollowSession(WindowSession):
             if key[0] == session and key[1] < settled:
                 del self._openings[key]
                 self.journal.resolve(batch_name(*key))
-
-    # -- deadlines -----------------------------------------------------------------------
-
-    def _overdue_entries(self, moment: Moment) -> None:
-        """Entries that both approved and P0 never gave a place."""
-        placed = {entry.digest for entry in self.table.entries.values()}
-        approved = set(self.peer_approved)
-        free = len(self.bound) < self.params.places
-        for entry in self.entries:
-            if entry.digest in placed or entry.digest not in approved or not free:
-                self._entry_since.pop(entry.digest, None)
-                continue
-            since = self._entry_since.setdefault(entry.digest, moment.seconds)
-            if moment.seconds - since > self.limits.entry_deadline:
-                self._entry_since[entry.digest] = moment.seconds
-                self.events.announce(
-                    "omission", f"window {self.spec.name}: P0 gives entry {entry.name} no place"
-                )
-
-    def _unprepared(self, header: BatchHeader, table: PlaceTable, moment: Moment) -> None:
-        """Entries that have a place for long, and that P0 has not prepared for these faces."""
-        limit = moment.seconds - self.limits.entry_deadline
-        late = [
-            table.entries[place]
-            for place in sorted(set(table.places) - set(header.live))
-            if self._placed_since.get(table.entries[place].digest, math.inf) < limit
-        ]
-        if late:
-            self._placed_since.update((entry.digest, moment.seconds) for entry in late)
-            names = ", ".join(entry.name for entry in late)
-            self.events.announce(
-                "omission",
-                f"window {self.spec.name} batch {header.batch}: P0 has not prepared "
-                f"{len(late)} entries: {names:.200}",
-            )
 
 
 def _following(expected: int, found: int, what: str) -> int:

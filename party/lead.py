@@ -9,16 +9,15 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from party.agreement import NO_NONCE, SessionState, check_hello, session_id
-from party.batches import Settled, awaiting, batch_name, check_name, settled_batch
+from party.batches import Settled, awaiting, batch_name, settled_batch
 from party.deadlines import refuse_late
 from party.intake import HeldFaces
-from party.journal import BatchOutcome, Count
+from party.journal import BatchOutcome
+from party.leadprepare import LeadPrepare
 from party.matching import P0Confirming, P0Revealed, reveal_p0
 from party.matchqueue import MatchQueue
 from party.places import PlaceTable, propose
-from party.prepare import CheckHeader, P0Committed, P0Started, start_p0
-from party.schedule import CheckPlan, Demand, plan_check
-from party.session import WindowSession, failed, split_digests
+from party.session import failed, split_digests
 from party.windowstate import Moment
 from shared.errors import (
     HeaderMismatch,
@@ -56,12 +55,6 @@ _OWN_PATIENCE = 0.8  # of the face deadline
 
 
 @dataclass(slots=True)
-class _Check:
-    state: P0Started | P0Committed
-    deadline: float
-
-
-@dataclass(slots=True)
 class _Batch:
     state: P0Revealed | P0Confirming
     held: list[HeldFaces] = field(repr=False)
@@ -70,23 +63,20 @@ class _Batch:
     settled: Settled | None = None
 
 
-class LeadSession(WindowSession):
+class LeadSession(LeadPrepare):
     """P0 of one window."""
 
     party = 0
 
     def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        super().__init__(*args, **kwargs)
         self._nonce = self.outbox.random(16)
         self._next_hello = 0.0
-        self._next_number = 0
         self._proposals: OrderedDict[int, PlaceTable] = OrderedDict()
         self._proposal_due = 0.0
         self._epoch = 0
-        self._checks: OrderedDict[int, _Check] = OrderedDict()
         self._batches: OrderedDict[int, _Batch] = OrderedDict()
         self._queue = MatchQueue()
-        self._wanting: dict[bytes, None] = {}  # sets to prepare, the longest waiting first
         self._late: dict[tuple[bytes, int], tuple[P0Confirming, Settled]] = {}
         self._placeless: set[bytes] = set()
         self._stops_by: float | None = None  # P1 said so, and this session is to end by then
@@ -110,7 +100,7 @@ class LeadSession(WindowSession):
                 self._next_hello = moment.seconds + HELLO_SECONDS
                 self.send(self.hello(self._nonce, NO_NONCE, moment))
             return
-        refuse_late("check", self._checks, moment.seconds)
+        self._refuse_late_checks(moment)
         refuse_late("batch", self._batches, moment.seconds)
         if self._proposals and moment.seconds > self._proposal_due:
             raise PeerVanished("P1 agreed to no place map in time")
@@ -144,6 +134,7 @@ class LeadSession(WindowSession):
                 self._prep1(message)
             case Prep3():
                 self._prep3(message)
+                self._queue.try_again()
             case Held():
                 self._held_by_peer(message)
             case Reveal1():
@@ -195,11 +186,9 @@ class LeadSession(WindowSession):
     def abandon(self, reason: str, moment: Moment) -> bool:
         """Checks are burned; batches past Confirm0 stay unresolved, the others are burned."""
         in_flight = bool(self._checks or self._batches)
-        for check in self._checks.values():
-            self.burn_check(check.state.header, f"the check did not pass: {reason}")
+        self._abandon_checks(reason)
         for batch in self._batches.values():
             self._abandon_batch(batch, reason, moment)
-        self._checks.clear()
         self._batches.clear()
         self._queue.clear()
         self._proposals.clear()
@@ -273,76 +262,7 @@ class LeadSession(WindowSession):
                 break
         self.adopt(proposal)
         self._queue.try_again()
-        self._wanting = {set_id: None for set_id in self.sets if self.shared(set_id)}
-
-    # -- prepare -------------------------------------------------------------------------
-
-    def _start_checks(self, moment: Moment) -> None:
-        if not self._wanting or self.table.epoch == 0 or not self.table.entries:
-            return
-        while len(self._checks) < self.limits.checks_in_flight:
-            plan = self._plan()
-            if plan is None:
-                return
-            attempts = self.journal.counts(self.spec.name)[Count.PREPARE_ATTEMPTS]
-            if attempts >= self.limits.prepare_attempts:
-                self.close(f"{attempts} prepare checks failed", moment)
-                return
-            number = self._number()
-            header = CheckHeader(
-                self.session or b"",
-                number,
-                self.params.digest(),
-                self.table.digest(),
-                plan.runs,
-                plan.places,
-            )
-            self.journal.mark_in_prepare(check_name(header.session, number), plan.runs, plan.places)
-            state, message = start_p0(
-                header, self.opening_shares(header, self.table), self._seed(), self._nonce16()
-            )
-            self._checks[number] = _Check(state, moment.seconds + self.limits.check_deadline)
-            self.send(message)
-
-    def _plan(self) -> CheckPlan | None:
-        """The next check; sets without work are not asked again until something happens."""
-        demands = []
-        for set_id in self._wanting:
-            ledger = self.ledger(set_id)
-            held = self.intake.highest(set_id)
-            ahead = self.camera_mark(self.sets[set_id]) + self.limits.prepare_ahead
-            urgent = held > ledger.mark.prepared
-            demands.append(Demand(ledger, ahead, urgent))
-        quantum = max(1, self.limits.prepare_ahead // 4)
-        limit = self.limits.slots_per_check(self.table.numbers.used)
-        plan = plan_check(demands, self.table.places, limit, min(quantum, limit))
-        if plan is None:
-            self._wanting.clear()
-            return None
-        for run in plan.runs:  # next time it is the others' turn
-            self._wanting.pop(run.set_id, None)
-            self._wanting[run.set_id] = None
-        return plan
-
-    def _prep1(self, message: Prep1) -> None:
-        check = self._checks.get(message.check)
-        if check is None or not isinstance(check.state, P0Started):
-            raise ProtocolViolation(f"Prep1 of check {message.check} is not expected now")
-        check.state, answer = check.state.receive(message, self._nonce16())
-        self.send(answer)
-
-    def _prep3(self, message: Prep3) -> None:
-        check = self._checks.get(message.check)
-        if check is None or not isinstance(check.state, P0Committed):
-            raise ProtocolViolation(f"Prep3 of check {message.check} is not expected now")
-        passed, answer = check.state.receive(message)
-        self.keep(passed)
-        del self._checks[message.check]
-        self._queue.try_again()
-        # Places that were bound meanwhile are still to be opened for these slots.
-        for run in passed.header.runs:
-            self._wanting.setdefault(run.set_id)
-        self.send(answer)
+        self._want_all()
 
     # -- match ---------------------------------------------------------------------------
 
@@ -503,14 +423,3 @@ class LeadSession(WindowSession):
             return
         self.journal.finish(name, BatchOutcome.BURNED)
         self.lost_in_batch(batch.held, reason)
-
-    def _number(self) -> int:
-        number = self._next_number
-        self._next_number += 1
-        return number
-
-    def _seed(self) -> bytes:
-        return self.outbox.random(32)
-
-    def _nonce16(self) -> bytes:
-        return self.outbox.random(16)

@@ -58,7 +58,13 @@ def chosen(party: int) -> list[str]:
 
 
 def with_controls(party: int, names: Sequence[str]) -> list[str]:
-    """A window without an attack at the beginning, in the middle and at the end."""
+    """A window without an attack at the beginning, in the middle and at the end.
+
+    None beside attacks that change what the honest party knows of the other one in all windows.
+    """
+    known = catalogue(party)
+    if any(known[name]().alone for name in names):
+        return list(names)
     control = f"P{party} {CONTROL}"
     attacks = [name for name in names if name != control]
     middle = len(attacks) // 2
@@ -79,12 +85,10 @@ def wage(root: Path, party: int, names: Sequence[str]) -> None:
     names = with_controls(party, names)
     slowness = iter(SLOWNESS)
     campaign, findings = fought(root, party, names, next(slowness))
-    while (findings.met_deadlines() or not findings.machine_kept_up()) and (
-        slower := next(slowness, None)
-    ):
+    while (findings.met_deadlines() or findings.fell_behind()) and (slower := next(slowness, None)):
         campaign, findings = fought(root, party, names, slower)
-    if not findings.machine_kept_up():
-        pytest.skip("this machine is too busy: windows without an attack missed their deadlines")
+    if behind := findings.fell_behind():
+        pytest.skip(f"this machine is too busy: windows without an attack: {'; '.join(behind)}")
     assert list(findings.problems()) == []
     failed = []
     for window in findings.windows.values():

@@ -267,7 +267,9 @@ def _changed(party: int, change: Change, *, again: bool = False) -> Make:
     title = change.title + (" on meeting again" if again else "")
     alone = change.field in ("journal", "generation")
     late = change.kind is Confirm1 and change.field in ("session", "batch")  # it is offered again
-    return _simple(made, title, party, change=change, alone=alone, spares=late)
+    # Without an entry that P1 approves, no place is live.
+    nothing = party == 1 and title in ("Approved.entries empty", "Approved.entries zeros")
+    return _simple(made, title, party, change=change, alone=alone, spares=late, starves=nothing)
 
 
 def _simple(made: type[Attack], name: str, party: int, **values: object) -> Make:

@@ -24,6 +24,7 @@ from tests.processes.checker import shown_twice
 from tests.support.auditlogs import read_state
 
 TOLD: Final = ("omission", "watchlist", "clock", "mismatch", "restored", "refused", "burned")
+_STOPS: Final = "this process stops"  # at the end of a campaign
 
 
 @dataclass
@@ -44,9 +45,19 @@ class Window:
     states: dict[bytes, list[SlotState]] = field(default_factory=dict)
 
     @property
+    def refused(self) -> list[Refused]:
+        """What the honest party refused since the attack; not its word that it stops."""
+        return [m for m in self.said[self.since :] if isinstance(m, Refused) and m.detail != _STOPS]
+
+    @property
     def errors(self) -> list[str]:
         """The names of the errors with which the honest party refused something, in order."""
-        return [m.error for m in self.said[self.since :] if isinstance(m, Refused)]
+        return [m.error for m in self.refused]
+
+    @property
+    def reasons(self) -> list[str]:
+        """What it said of that, to the other party and to its operators."""
+        return [m.detail for m in self.refused] + [a.detail for a in self.announced]
 
     @property
     def told(self) -> set[str]:
@@ -144,13 +155,15 @@ class Findings:
         if campaign.honest == 0:
             yield from shown_twice(sides[0], [])
 
-    def machine_kept_up(self) -> bool:
-        """Whether the windows without an attack saw nothing but matched faces."""
-        return all(
-            window.outcome() == "nothing" and self._goes_on(window)
+    def fell_behind(self) -> list[str]:
+        """Windows without an attack that saw anything but matched faces."""
+        return [
+            f"{name}: {window.outcome()}, {window.reasons}"
+            + ("" if self._goes_on(window) else ", its last face is not verified")
             for name, window in self.windows.items()
             if isinstance(self._campaign.attacks[name], Control)
-        )
+            and not (window.outcome() == "nothing" and self._goes_on(window))
+        ]
 
     def met_deadlines(self) -> bool:
         """Whether a deadline ended a window before its attack could, as on a busy machine."""

@@ -32,6 +32,8 @@ _RULES: Final[tuple[tuple[str, frozenset[str]], ...]] = (
     (r"Hello\.answers", STATE | HARMLESS | STALE),
     (r"Hello\.clock_ms (less|more)", HARMLESS),
     (r"Hello\.clock_ms", frozenset({"ClocksDiffer"})),
+    # Another age that was told before, in another window, makes the true one that of a backup.
+    (r"Hello\.generation (largest|sign bit) on meeting again", STATE | STALE),
     (r"Hello\.generation (largest|sign bit)", STATE),
     (r"Hello\.(generation|journal)", HARMLESS | STALE | {"told restored"}),
     (
