@@ -1,16 +1,14 @@
 """Outcomes on their way to the cameras, which may forget a face once they have them.
 
-They are told when stable storage has them. A thread of its own waits for the disk, so that no face
-and no peer does.
+They are told when stable storage has them.
 """
 
 from __future__ import annotations
 
-import threading
 from collections import defaultdict
 from collections.abc import Callable
-from queue import SimpleQueue
 
+from party.diskthread import DiskThread
 from shared.errors import TwokeyError
 from shared.messages import FaceAck, Outcome
 
@@ -28,7 +26,7 @@ class Acknowledgements:
     """Gathers outcomes, has them made durable, and then tells each camera its own.
 
     sync: makes all that was recorded before the call durable; raises a typed error. tell: sends a
-    camera its message. error: why the disk can no longer be relied on, if so.
+    camera its message.
     """
 
     def __init__(self, sync: Callable[[], None], tell: Callable[[str, FaceAck], None]) -> None:
@@ -37,12 +35,12 @@ class Acknowledgements:
         self._waiting: _Waiting = defaultdict(list)
         self._faces = 0
         self._since = 0.0
-        self._wishes: SimpleQueue[_Waiting | None] = SimpleQueue()
-        self._durable: SimpleQueue[_Waiting] = SimpleQueue()
-        self._under_way = 0
-        self.error: TwokeyError | None = None
-        self._thread = threading.Thread(target=self._run, name="sync", daemon=True)
-        self._thread.start()
+        self._disk: DiskThread[_Waiting] = DiskThread(sync, "sync")
+
+    @property
+    def error(self) -> TwokeyError | None:
+        """Why the disk can no longer be relied on, if so."""
+        return self._disk.error
 
     def add(self, camera: str, ack: FaceAck, seconds: float) -> None:
         """An outcome that is recorded; seconds: now, monotonic."""
@@ -53,30 +51,29 @@ class Acknowledgements:
 
     def advance(self, seconds: float) -> None:
         """Asks for the disk when it is time, and tells what is durable; waits for nothing."""
-        while not self._durable.empty():
-            self._under_way -= 1
-            self._tell_all(self._durable.get())
-        if not self._waiting or self._under_way:
+        if self._disk.under_way:
+            for told in self._disk.confirmed():
+                self._tell_all(told)
+        if not self._waiting or self._disk.under_way:
             return
         few = self._faces < FEW_FACES * len(self._waiting)
         if seconds - self._since > (LONGEST_SECONDS if few else GATHER_SECONDS):
-            self._under_way += 1
-            self._wishes.put(self._take())
+            self._disk.ask(self._take())
 
     def finish(self) -> None:
         """Waits until all is durable and told. Raises what the disk answers."""
-        self._stop()
+        self._disk.close()
         if self.error is not None:
             raise self.error
-        while not self._durable.empty():
-            self._tell_all(self._durable.get())
+        for told in self._disk.confirmed():
+            self._tell_all(told)
         if self._waiting:
             self._sync()
             self._tell_all(self._take())
 
     def close(self) -> None:
         """Ends the thread; what is not told by then, cameras ask for again."""
-        self._stop()
+        self._disk.close()
 
     def _take(self) -> _Waiting:
         taken, self._waiting, self._faces = self._waiting, defaultdict(list), 0
@@ -87,17 +84,3 @@ class Acknowledgements:
             for first in range(0, len(outcomes), MOST_OUTCOMES):
                 part = tuple(outcomes[first : first + MOST_OUTCOMES])
                 self._tell(camera, FaceAck(window, camera, mint_id, part))
-
-    def _stop(self) -> None:
-        if self._thread.is_alive():
-            self._wishes.put(None)
-            self._thread.join()
-
-    def _run(self) -> None:
-        while (waiting := self._wishes.get()) is not None:
-            try:
-                self._sync()
-            except TwokeyError as error:
-                self.error = error
-                return
-            self._durable.put(waiting)

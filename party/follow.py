@@ -158,6 +158,7 @@ class FollowSession(FollowPlaces):
     def on_held(self, held: HeldFaces, moment: Moment) -> None:
         """P0 is told at the end of this round; the evaluation is done ahead where it can be."""
         self._announce.append(held)
+        self.want_more(held)
 
     def recover(self, moment: Moment) -> None:
         """What passed its check when the process ended is told, and offered to P0 again."""
@@ -280,7 +281,8 @@ class FollowSession(FollowPlaces):
             self.burn_check(header, f"the check did not pass: {error}")
             raise
         self._checks[header.check] = _Check(state, moment.seconds + self.limits.check_deadline)
-        self.send(answer)
+        self.next_check.begun(runs)
+        self.send_durably(answer)
 
     def _prep2(self, message: Prep2, moment: Moment) -> None:
         check = self._checks.get(message.check)
@@ -296,6 +298,8 @@ class FollowSession(FollowPlaces):
         passed = check.state.receive(message)
         self.keep(passed)
         del self._checks[message.check]
+        for run in passed.header.runs:
+            self.next_check.want(run.set_id)
 
     # -- match ---------------------------------------------------------------------------
 

@@ -68,6 +68,7 @@ class FollowPlaces(WindowSession):
         table = PlaceTable(self.params, self.spec.name, message.epoch, entries)
         self.bind(table)
         self.adopt(table)
+        self.next_check.want_all()
         # What P0 sends before it reads our agreement still names a former map, for a while.
         until = moment.seconds + self.limits.confirm_deadline
         for agreed in self._tables.values():

@@ -40,6 +40,12 @@ class HeldFaces:
     tags_map: bytes = b""
     tags_places: int = 0
 
+    def evaluated(self, places: int, place_map: bytes) -> bool:
+        """Whether the tags at these places, a mask, are there under this map."""
+        return (
+            self.tags is not None and self.tags_map == place_map and not places & ~self.tags_places
+        )
+
 
 class Intake:
     """All held faces of a window, by set and first slot, in the order of arrival.

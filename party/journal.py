@@ -72,7 +72,7 @@ class PartyJournal(JournalCore):
     # -- prepare -----------------------------------------------------------------------
 
     def mark_in_prepare(self, check_id: bytes, runs: Sequence[Run], places: Sequence[int]) -> None:
-        """Durable, before Prep0 or Prep1. SlotReused unless each place of each slot is unopened.
+        """Written; `sync` comes before Prep0 or Prep1. SlotReused for a place opened before.
 
         places: in the order of kappa's columns. ProtocolViolation for a place that is not bound.
         """
@@ -91,12 +91,11 @@ class PartyJournal(JournalCore):
             refuse_repeated(runs)
             for run in runs:
                 self._book.ledgers[run.set_id].refuse_prepare(run.first, run.length, mask)
-            with self._db.transaction(durable=True) as connection:
-                number = connection.execute(
-                    "INSERT INTO checks VALUES (NULL,?,?,?,?,0)",
-                    (check_id, window, pack_runs(runs), pack_places(places)),
-                ).lastrowid
-            check = Check(number or 0, check_id, window, tuple(runs), tuple(places))
+            number = self._db.write(
+                "INSERT INTO checks VALUES (NULL,?,?,?,?,0)",
+                (check_id, window, pack_runs(runs), pack_places(places)),
+            )
+            check = Check(number, check_id, window, tuple(runs), tuple(places))
             self._book.checks[check_id] = check
             for run in runs:
                 self._book.ledgers[run.set_id].begin_prepare(run.first, run.length, mask)
@@ -105,7 +104,7 @@ class PartyJournal(JournalCore):
         """Written: the check passed. kappa: (slots, places) uint32, in the order of the check.
 
         A machine that goes down before it is durable burns these slots, as the check's own mark
-        is there and this one is not.
+        is there and this one is not: it was durable before anything was shown.
         """
         with self._db.lock:
             check = self._running_check(check_id)

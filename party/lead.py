@@ -51,6 +51,7 @@ from shared.watchlist import Entry
 log = logging.getLogger(__name__)
 HELLO_SECONDS = 0.5
 _ENOUGH_FACES = 256
+_AT_ONCE = 64  # faces that are evaluated while nothing is received
 _OWN_PATIENCE = 0.8  # of the face deadline
 
 
@@ -149,10 +150,7 @@ class LeadSession(LeadPrepare):
 
     def on_held(self, held: HeldFaces, moment: Moment) -> None:
         """A face that P1 holds too may be matched."""
-        owner = held.owner
-        ahead = min(held.run.stop + self.limits.prepare_ahead, owner.slots)
-        if self.shared(owner.set_id) and self.ledger(owner.set_id).mark.prepared < ahead:
-            self._wanting[owner.set_id] = None
+        self.want_more(held)
         known = self._queue.digest_of(held.run)
         if known is not None and self._same_faces(held, known):
             self._queue.add(held)
@@ -262,7 +260,7 @@ class LeadSession(LeadPrepare):
                 break
         self.adopt(proposal)
         self._queue.try_again()
-        self._want_all()
+        self.next_check.want_all()
 
     # -- match ---------------------------------------------------------------------------
 
@@ -306,6 +304,8 @@ class LeadSession(LeadPrepare):
             if not batch:
                 return
             try:
+                if self._evaluates_first(batch, mask):
+                    return
                 self._reveal(batch, mask, moment)
             except MaterialDamaged as error:  # nothing of the batch was shown yet
                 self.damaged(error)
@@ -326,6 +326,22 @@ class LeadSession(LeadPrepare):
                 batch.append(held)
                 faces += held.run.length
         return batch, common
+
+    def _evaluates_first(self, batch: list[HeldFaces], mask: int) -> bool:
+        """Evaluates a piece of the batch if all of it would hold up the peer's messages."""
+        missing = [held for held in batch if not held.evaluated(mask, self.table.digest())]
+        if sum(held.run.length for held in missing) <= _AT_ONCE:
+            return False
+        piece: list[HeldFaces] = []
+        faces = 0
+        for held in missing:
+            if piece and faces + held.run.length > _AT_ONCE:
+                break
+            piece.append(held)
+            faces += held.run.length
+        self.evaluate(piece, mask, self.table)
+        self.goes_on = True
+        return True
 
     def _prepared(self, held: HeldFaces) -> int:
         if self.intake.get(held.run) is not held:

@@ -24,6 +24,7 @@ from party.journal import PartyJournal
 from party.latency import LatencyCounts
 from party.openwindows import OpenWindows
 from party.outbox import Limits, Outbox
+from party.outgoing import Outgoing
 from party.peerlink import ROUTE, PeerLink
 from party.session import printable
 from party.status import STATUS_FILE
@@ -57,6 +58,7 @@ log = logging.getLogger(__name__)
 EVENTS_FILE = "events.sqlite"
 LINES_FILE = "events.jsonl"
 _IDLE_MS = 5
+_DISK_MS = 1  # while the disk is to confirm what a message waits for
 _ROUND_PEER = 256
 _AHEAD_FACES = 64
 _SECOND = 1.0
@@ -88,7 +90,7 @@ class PartyNode:
         role = RoleFolder(folder)
         self.config = config
         self.limits: Limits = config.limits.limits()
-        self.outbox = Outbox(os.urandom, self._flush_peer)
+        self.outbox = Outbox(os.urandom, self._barrier, self._flush_peer)
         self.wire = WireCounters()
         self._stopped = stopped
         identity = role.identity("p0" if config.party == 0 else "p1")
@@ -131,6 +133,7 @@ class PartyNode:
                     self._forget,
                 )
                 self._acks = Acknowledgements(self._sync, self._cameras.send)
+                self._outgoing = Outgoing(self.journal.sync, self._send_peer)
             except BaseException:
                 self.events.close()
                 raise
@@ -208,7 +211,7 @@ class PartyNode:
         log.info("P%d is ready; cameras on %s", self.config.party, self._cameras.end.endpoint())
         while not self._stopped():
             self._round()
-            fatal = self._fatal or self._upkeep.error or self._acks.error
+            fatal = self._fatal or self._upkeep.error or self._acks.error or self._outgoing.error
             if fatal is not None:
                 raise fatal
         self._drain()
@@ -217,6 +220,7 @@ class PartyNode:
         """Closes windows' files, sockets, journal and events; what is prepared stays."""
         self._upkeep.close()
         self._acks.close()
+        self._outgoing.close()
         self._windows.close()
         if self._metrics is not None:
             self._metrics.close()
@@ -229,9 +233,10 @@ class PartyNode:
 
     def _round(self) -> None:
         waiting = any(s.work_waits for s in self._sessions.values())
-        ready = self._poller.ready(0 if waiting else _IDLE_MS)
+        idle = _DISK_MS if self._outgoing.held else _IDLE_MS
+        ready = self._poller.ready(0 if waiting else idle)
         if waiting and not ready and not self._work_ahead():
-            ready = self._poller.ready(_IDLE_MS)
+            ready = self._poller.ready(idle)
         if self._peer_end in ready:
             self._read_peer()
         if self._cameras.end in ready:
@@ -270,6 +275,7 @@ class PartyNode:
         for session in self._sessions.values():
             session.suspend(moment)
         self._flush(moment)
+        self._outgoing.finish()
         self._acks.finish()
         self._write_status(moment, "stopped")
 
@@ -342,6 +348,8 @@ class PartyNode:
     # -- messages out ----------------------------------------------------------------------
 
     def _flush(self, moment: Moment) -> None:
+        if self._outgoing.held:
+            self._outgoing.advance()
         self._flush_peer()
         for camera, message in self.outbox.take_cameras():
             if isinstance(message, FaceAck):
@@ -363,7 +371,14 @@ class PartyNode:
         for message in self.outbox.take_peer():
             self._answer_peer(message)
 
+    def _barrier(self) -> None:
+        self._flush_peer()  # what came before need not wait
+        self._outgoing.barrier()
+
     def _answer_peer(self, message: PartyMessage) -> None:
+        self._outgoing.put(message)
+
+    def _send_peer(self, message: PartyMessage) -> None:
         frames = PARTY_CODEC.encode(message)
         self.wire.sent(type(message), frames)
         self._peer.send(frames)

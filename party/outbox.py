@@ -58,10 +58,12 @@ def _nobody() -> None:
 class Outbox:
     """Messages that a step of a session produced, in order.
 
-    random: fresh random bytes. deliver: sends the peer what lies here, before the step ends.
+    random: fresh random bytes. barrier: what comes after it leaves when all that is written by now
+    is durable. deliver: sends the peer what lies here, before the step ends.
     """
 
     random: Callable[[int], bytes]
+    barrier: Callable[[], None]
     deliver: Callable[[], None] = _nobody
     peer: list[PartyMessage] = field(default_factory=list)
     cameras: list[tuple[str, CameraMessage]] = field(default_factory=list)

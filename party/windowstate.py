@@ -16,6 +16,7 @@ from party.journal import PartyJournal, PlaceBinding
 from party.latency import LatencyCounts
 from party.matching import BatchHeader, TagPart, TagShares
 from party.material import PartySet
+from party.nextcheck import NextCheck
 from party.outbox import Limits, Outbox
 from party.places import PlaceTable
 from party.prepare import CheckHeader, OpeningShares, Passed
@@ -84,9 +85,11 @@ class WindowState:
         self.table = PlaceTable(self.params, spec.name, 0, {})
         self.peer_clock_offset_ms = 0
         self.matched_faces = 0
+        self.next_check = NextCheck(self)
         self.latency = LatencyCounts()
         self.mismatch: HeaderMismatch | None = None
         self.draining = False
+        self.goes_on = False  # a tick has left work to the next one, for what may have come
         self._shared_sets: set[bytes] = set()
         self._last_heard = 0.0
         self._last_ping = 0.0
@@ -107,8 +110,14 @@ class WindowState:
         """Queues a message for the peer."""
         self.outbox.peer.append(message)
 
+    def send_durably(self, message: PartyMessage) -> None:
+        """Queues a message that leaves, with all after it, when what is written is durable."""
+        self.outbox.barrier()
+        self.send(message)
+
     def close_material(self) -> None:
         """Drops keys and kappas of all sets and closes their files; again is no error."""
+        self.next_check.forget()
         for owner in self.sets.values():
             owner.close()
 
@@ -166,18 +175,15 @@ class WindowState:
         return table.chosen(mask)
 
     def opening_shares(self, header: CheckHeader, table: PlaceTable) -> OpeningShares:
-        """This party's shares for a check."""
-        parts = [
-            self.sets[run.set_id].opening_shares(
-                run.first, run.length, header.places, table.numbers
-            )
-            for run in header.runs
-        ]
-        return OpeningShares(
-            np.concatenate([part.kappa for part in parts]),
-            np.concatenate([part.mac for part in parts]),
-            np.concatenate([part.alphas for part in parts]),
-        )
+        """This party's shares for a check. Raises MaterialDamaged."""
+        return self.next_check.shares(header.runs, header.places, table)
+
+    def want_more(self, held: HeldFaces) -> None:
+        """Faces came, so that slots after theirs may have to be prepared."""
+        owner = held.owner
+        ahead = min(held.run.stop + self.limits.prepare_ahead, owner.slots)
+        if self.shared(owner.set_id) and self.ledger(owner.set_id).mark.prepared < ahead:
+            self.next_check.want(owner.set_id)
 
     def keep(self, passed: Passed) -> None:
         """A check passed on this side: durable, with the opened kappas, then usable."""
@@ -198,10 +204,7 @@ class WindowState:
         chosen = np.asarray(live, dtype=np.intp)
         parts = []
         mask = table.mask if len(live) == len(table.places) else sum(1 << place for place in live)
-        for held in batch:
-            if mask & ~held.tags_places:  # a place was prepared since
-                held.tags, held.tags_places = None, mask
-        evaluation.evaluate(batch, table)
+        self.evaluate(batch, mask, table)
         for held in batch:
             part = held.tags
             if part is None:
@@ -210,6 +213,13 @@ class WindowState:
                 part = TagPart(part.tags[:, chosen].copy(), part.deltas)
             parts.append(part)
         return TagShares(tuple(parts), len(live))
+
+    def evaluate(self, faces: Iterable[HeldFaces], mask: int, table: PlaceTable) -> None:
+        """Evaluates these faces at the places of a mask, where that is not done."""
+        chosen = [held for held in faces if not held.evaluated(mask, table.digest())]
+        for held in chosen:
+            held.tags, held.tags_places = None, mask
+        evaluation.evaluate(chosen, table)
 
     def batch_header(
         self, number: int, batch: Sequence[HeldFaces], live: tuple[int, ...], table: PlaceTable
@@ -271,23 +281,33 @@ class WindowState:
     def work_waits(self) -> bool:
         """Whether `work_ahead` may have something to do."""
         return self.closed is None and (
-            self.intake.unevaluated or any(b.read_ahead_waits for b in self._buffers)
+            self.goes_on
+            or self.intake.unevaluated
+            or any(b.read_ahead_waits for b in self._buffers)
+            or (self.next_check.work_waits and self._may_prepare())
         )
 
     def work_ahead(self, limit: int) -> bool:
         """Does what can be done before it is asked for; whether there was anything.
 
-        Evaluates up to `limit` held faces; without any, decrypts material that is next.
+        Evaluates up to `limit` held faces; without any, decrypts material that is next; without
+        that, computes a piece of the next check.
         """
         if not self.work_waits:
             return False
+        if self.goes_on:
+            self.goes_on = False
+            return True
         if self._evaluate_ahead(limit):
             return True
         for buffers in self._buffers:
             if buffers.read_ahead_waits:
                 buffers.read_ahead()
                 return True
-        return False
+        return self._may_prepare() and self.next_check.work_ahead()
+
+    def _may_prepare(self) -> bool:
+        return self.session is not None and not self.draining
 
     def _evaluate_ahead(self, limit: int) -> bool:
         if self.session is None or self.table.epoch == 0 or not self.table.entries:

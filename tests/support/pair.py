@@ -114,8 +114,8 @@ class Side:
 
     def open(self, moment: Moment) -> None:
         """As the process does at its start."""
-        self.outbox = Outbox(self._random.randbytes)
         self.journal = PartyJournal(self.folder / "journal.sqlite", boot_id="the same")
+        self.outbox = Outbox(self._random.randbytes, self.journal.sync)
         self.events = EventStore(self.folder / "events.sqlite", self.folder / "events.jsonl")
         opener = Opener(
             self.party,
