@@ -21,6 +21,7 @@ from dealer.engine_command import engine_command
 from dealer.order import read_order
 from dealer.private_command import private_command
 from shared import cli, config
+from shared.cores import cores
 from shared.errors import ConfigError
 from shared.keys import load_public_identity
 from shared.materialheader import ChunkKind, Header, SignedHeader, read_header
@@ -79,7 +80,7 @@ def mint(
 ) -> None:
     """Mint one window's files for all cameras; complete ones that are there are kept."""
     from dealer.estimate import disk_bytes_per_second, slots_per_second  # compiled kernels
-    from dealer.job import MintJob, cores
+    from dealer.job import MintJob
 
     settings = config.load(DealerConfig, config_path)
     folder = RoleFolder(config_path.parent)

@@ -10,6 +10,7 @@ import click
 
 from dealer.config import CONFIG_FILE, DealerConfig
 from shared import config
+from shared.cores import cores
 from shared.errors import InputError
 from shared.keys import PublicIdentity, Role
 from shared.params import Parameters
@@ -75,7 +76,6 @@ def mint_session(
     clients: role and name of each. params: of the faces that the session is for, if it is.
     """
     from dealer.engine_job import EngineOrder, mint_engine
-    from dealer.job import cores
 
     settings = config.load(DealerConfig, config_path)
     folder = RoleFolder(config_path.parent)

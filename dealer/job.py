@@ -17,6 +17,7 @@ from dealer.folderlock import FolderLock
 from dealer.order import CameraOrder, MintOrder, material_path
 from dealer.setfiles import RANDOM_BYTES, Block, MintBuffers, SetFiles, SetRandomness
 from shared.atomicfile import file_error, make_folder, sync_folder
+from shared.cores import cores
 from shared.errors import (
     AuthenticationFailed,
     DiskFull,
@@ -252,11 +253,6 @@ class MintJob:
 
     def _path(self, role: Recipient, camera: CameraOrder) -> Path:
         return material_path(self._out, self.order.window.id, role, camera.name)
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def _size(path: Path) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -18,6 +19,7 @@ from party.private.command import add_shared, private_match
 from party.status import STATUS_FILE, read_status, render_status
 from shared import config, watchlist
 from shared.cli import program, run
+from shared.cores import cores
 from shared.errors import EXIT_OK, EXIT_RESOURCE
 from shared.keys import Role
 from shared.rolecommands import (
@@ -28,6 +30,7 @@ from shared.rolecommands import (
 )
 from shared.roles import RoleFolder, init_role
 
+log = logging.getLogger(__name__)
 CONFIG_FILE = "party.toml"
 _ROLES: tuple[Role, ...] = ("p0", "p1")
 
@@ -80,7 +83,10 @@ def serve(config_path: Path) -> int:
     from party.node import PartyNode
     from party.warmup import settle_heap
 
-    threadpool_limits(settings.threads)
+    threads = min(settings.threads, cores())  # more would only wait for one another
+    if threads < settings.threads:
+        log.warning("threads: %d are configured, there are %d cores", settings.threads, threads)
+    threadpool_limits(threads)
     node = PartyNode(config_path.parent, settings, stop.is_set)
     settle_heap()
     try:

@@ -120,7 +120,12 @@ class PartyConfig(Config):
         default="tcp://127.0.0.1:7704",
         description="As peer_address, for private matching.",
     )
-    threads: int = Field(default=1, ge=1, le=256, description="Threads of the numeric library.")
+    threads: int = Field(
+        default=1,
+        ge=1,
+        le=256,
+        description="Threads of the numeric library; no more than cores are used.",
+    )
     chunk_cache_mib: int = Field(
         default=256, ge=1, description="Memory for decrypted material chunks, in MiB."
     )

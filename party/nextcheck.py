@@ -8,6 +8,7 @@ from the same rules: what it foresees wrongly costs it time, and nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
     from party.places import PlaceTable
     from party.windowstate import WindowState
 
+_LOOK = 64  # sets that are looked at for what comes next, however many cameras there are
+_CHECKS = 2  # that are computed ahead at most, so that memory does not grow with the limits
 PIECE = 64  # slots at a time, and a chunk of P1's file: a face that comes meanwhile waits for it
 
 
 class NextCheck:
-    """Of one window. Holds the shares of as many checks at most as may be in flight."""
+    """Of one window. Holds the shares of two checks at most."""
 
     def __init__(self, window: WindowState) -> None:
         self._window = window
@@ -113,11 +116,12 @@ class NextCheck:
         self._missing = [piece for piece in pieces if piece not in self._ready]
 
     def _foreseen(self) -> list[CheckPlan]:
-        """As many checks as may be in flight, as if each began when it is planned."""
-        order = dict(self._wanting)
+        """The next checks, as if each began when it is planned."""
+        looked = list(islice(self._wanting, _LOOK))
+        order = dict.fromkeys(looked)
         begun: dict[bytes, SetLedger] = {}
         plans: list[CheckPlan] = []
-        for _ in range(self._window.limits.checks_in_flight):
+        for _ in range(min(self._window.limits.checks_in_flight, _CHECKS)):
             plan = self._planned(order, begun)
             if plan is None or (plans and plan.places != plans[0].places):
                 break
@@ -127,8 +131,10 @@ class NextCheck:
                 ledger.begin_prepare(run.first, run.length, place_mask(plan.places))
                 begun[run.set_id] = ledger
                 _to_the_end(order, run.set_id)
-        if not plans:
-            self._wanting.clear()
+        if not plans:  # none of them has work that is worth a check
+            for set_id in looked:
+                del self._wanting[set_id]
+            self._changed = bool(self._wanting)
         return plans
 
     def _planned(

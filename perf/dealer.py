@@ -12,7 +12,6 @@ import numpy as np
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from dealer.estimate import disk_bytes_per_second
-from dealer.job import cores
 from dealer.mint import SetSeeds, mint_slots
 from dealer.setfiles import MintBuffers
 from perf.conditions import Conditions, Progress, runs_in_time
@@ -20,6 +19,7 @@ from perf.measure import Measured, measure
 from perf.report import Figure, machine, summary
 from perf.workload import random_workload
 from shared.chunkcipher import octets
+from shared.cores import cores
 from shared.materialfile import thread_buffer
 from shared.materialheader import ChunkKind, Recipient, chunk_slots
 from shared.params import Parameters

@@ -11,6 +11,7 @@ import pytest
 
 from party.config import PartyConfig
 from shared import config
+from shared.cores import cores
 
 SERVED = """
 import gc, json, sys
@@ -32,8 +33,8 @@ main()
 """
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_a_party_runs_with_the_threads_it_is_given_and_a_settled_heap(
+@pytest.mark.parametrize("threads", [1, 2, 256])
+def test_a_party_runs_with_the_threads_it_is_given_or_one_a_core_and_a_settled_heap(
     tmp_path: Path, threads: int
 ) -> None:
     path = tmp_path / "party.toml"
@@ -44,7 +45,8 @@ def test_a_party_runs_with_the_threads_it_is_given_and_a_settled_heap(
     assert done.returncode == 0, done.stderr
     seen = orjson.loads(done.stdout)
     assert seen["blas"]
-    assert set(seen["blas"]) == {threads}
+    assert set(seen["blas"]) == {min(threads, cores())}
+    assert ("threads: 256 are configured" in done.stderr) == (threads > cores())
     assert seen["frozen"] > 10_000
     assert seen["young"] == 10_000
 
