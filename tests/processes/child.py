@@ -169,7 +169,7 @@ def party(stop: Stop, config_path: str) -> object:
         node.now = lambda: Moment(true_now().seconds, true_now().wall_ms + ahead)
     if forged := os.environ.get(FORGE):
         _forge(forged)
-    stop.around_sending(PartyNode, "_answer_peer", to_peer)
+    stop.around_sending(PartyNode, "_send_peer", to_peer)
     stop.around_sending(CameraLink, "send", to_camera)
     level = os.environ.get(LEVEL, "warning")
     return party_cli(["--log-level", level, "run", "-c", config_path], standalone_mode=False)

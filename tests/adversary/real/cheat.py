@@ -108,19 +108,19 @@ def corrupt(party: int, attacks: dict[str, Attack], evidence: Evidence) -> None:
     name = "LeadSession" if party == 0 else "FollowSession"
     setattr(windows, name, session)
 
-    honest_answer, honest_route = PartyNode._answer_peer, PartyNode._route_peer
+    honest_send, honest_route = PartyNode._send_peer, PartyNode._route_peer
 
-    def answer(self: PartyNode, message: Any) -> None:
+    def send(self: PartyNode, message: Any) -> None:
         if isinstance(message, Raw):
             self._peer.send(message.frames)
         else:
-            honest_answer(self, message)
+            honest_send(self, message)
 
     def route(self: PartyNode, message: PartyMessage, moment: Moment) -> None:
         evidence.heard(message)
         honest_route(self, message, moment)
 
-    PartyNode._answer_peer = answer  # type: ignore[method-assign]
+    PartyNode._send_peer = send  # type: ignore[method-assign]
     PartyNode._route_peer = route  # type: ignore[method-assign]
 
 
