@@ -12,14 +12,13 @@ from party.audit import Extent, check_chain, compare
 from party.auditfile import OpenLog, export, load, open_log
 from party.config import PartyConfig
 from party.eventlines import rfc3339
+from party.statefiles import EVENTS_FILE, JOURNAL_FILE
 from shared import config
 from shared.errors import AuditBroken
 from shared.rolecommands import EXISTING_PATH, config_option
 from shared.roles import RoleFolder
 
 CONFIG_FILE = "party.toml"
-JOURNAL_FILE = "journal.sqlite"
-EVENTS_FILE = "events.sqlite"
 
 
 @click.group("audit")

@@ -16,7 +16,6 @@ from party.acks import Acknowledgements
 from party.auditfile import pack_head, unpack_head
 from party.cameralink import CAMERA_BACKLOG, CameraLink
 from party.config import PartyConfig
-from party.counters import WireCounters
 from party.doorkeeper import LOOK_SECONDS, Doorkeeper, raise_open_files
 from party.events import EventStore
 from party.health import Demands, Health
@@ -24,9 +23,9 @@ from party.journal import PartyJournal
 from party.latency import LatencyCounts
 from party.openwindows import OpenWindows
 from party.outbox import Limits, Outbox
-from party.outgoing import Outgoing
 from party.peerlink import ROUTE, PeerLink
-from party.session import printable
+from party.peertalk import PeerTalk
+from party.statefiles import EVENTS_FILE, JOURNAL_FILE, LINES_FILE
 from party.status import STATUS_FILE
 from party.upkeep import Upkeep
 from party.warmup import warm_up
@@ -35,17 +34,11 @@ from party.windows import Opener
 from party.windowstate import Moment
 from shared.atomicfile import PUBLIC, write_atomic
 from shared.errors import (
-    HeaderMismatch,
-    StaleMessage,
     TwokeyError,
 )
 from shared.keys import PublicIdentity
 from shared.messages import (
-    PARTY_CODEC,
     FaceAck,
-    Hello,
-    PartyMessage,
-    Refused,
 )
 from shared.roles import RoleFolder
 from shared.transport import Connection, Listener, Poller, Transport
@@ -55,11 +48,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-EVENTS_FILE = "events.sqlite"
-LINES_FILE = "events.jsonl"
 _IDLE_MS = 5
 _DISK_MS = 1  # while the disk is to confirm what a message waits for
-_ROUND_PEER = 256
 _AHEAD_FACES = 64
 _SECOND = 1.0
 _DAY_MS = 86_400_000
@@ -68,7 +58,6 @@ _MAX_MESSAGE = 80 << 20
 _PEER_BACKLOG = 1 << 30
 _SPARE_CONNECTIONS = 256
 _PEER_QUEUE = 100_000
-_UNKNOWN = bytes(32)
 
 
 def _never() -> bool:
@@ -90,8 +79,7 @@ class PartyNode:
         role = RoleFolder(folder)
         self.config = config
         self.limits: Limits = config.limits.limits()
-        self.outbox = Outbox(os.urandom, self._barrier, self._flush_peer)
-        self.wire = WireCounters()
+        self.outbox = Outbox(os.urandom, self._barrier, self._deliver)
         self._stopped = stopped
         identity = role.identity("p0" if config.party == 0 else "p1")
         trusted = role.trusted()
@@ -100,12 +88,10 @@ class PartyNode:
         self._people = WatchedList(config.watchlist)
         self._next_second = 0.0
         self._next_look = 0.0
-        self._next_malformed = 0.0
         self._fatal: TwokeyError | None = None
         self._audit_head = audit.EMPTY
-        self._told_refusal = ""
         self._rate = (0.0, 0)
-        self.journal = PartyJournal(role.state / "journal.sqlite")
+        self.journal = PartyJournal(role.state / JOURNAL_FILE)
         try:
             self.events = EventStore(role.state / EVENTS_FILE, role.state / LINES_FILE)
             try:
@@ -133,7 +119,6 @@ class PartyNode:
                     self._forget,
                 )
                 self._acks = Acknowledgements(self._sync, self._cameras.send)
-                self._outgoing = Outgoing(self.journal.sync, self._send_peer)
             except BaseException:
                 self.events.close()
                 raise
@@ -193,7 +178,13 @@ class PartyNode:
                 max_message=_MAX_MESSAGE,
                 handover=True,
             )
-        self._peer = PeerLink(peer_end, os.urandom)
+        self._talk = PeerTalk(
+            PeerLink(peer_end, os.urandom),
+            self.outbox,
+            self._sessions,
+            self.events,
+            self.journal.sync,
+        )
         self._peer_end = peer_end
         self._poller = Poller(self._cameras.end, peer_end)
         most = _SPARE_CONNECTIONS + 2 * self._cameras.known
@@ -211,7 +202,7 @@ class PartyNode:
         log.info("P%d is ready; cameras on %s", self.config.party, self._cameras.end.endpoint())
         while not self._stopped():
             self._round()
-            fatal = self._fatal or self._upkeep.error or self._acks.error or self._outgoing.error
+            fatal = self._fatal or self._talk.error or self._upkeep.error or self._acks.error
             if fatal is not None:
                 raise fatal
         self._drain()
@@ -220,7 +211,7 @@ class PartyNode:
         """Closes windows' files, sockets, journal and events; what is prepared stays."""
         self._upkeep.close()
         self._acks.close()
-        self._outgoing.close()
+        self._talk.close()
         self._windows.close()
         if self._metrics is not None:
             self._metrics.close()
@@ -233,12 +224,12 @@ class PartyNode:
 
     def _round(self) -> None:
         waiting = any(s.work_waits for s in self._sessions.values())
-        idle = _DISK_MS if self._outgoing.held else _IDLE_MS
+        idle = _DISK_MS if self._talk.held else _IDLE_MS
         ready = self._poller.ready(0 if waiting else idle)
         if waiting and not ready and not self._work_ahead():
             ready = self._poller.ready(idle)
         if self._peer_end in ready:
-            self._read_peer()
+            self._talk.read(now)
         if self._cameras.end in ready:
             self._cameras.read(now)
         moment = now()
@@ -263,7 +254,7 @@ class PartyNode:
         deadline = moment.seconds + self.limits.confirm_deadline
         quiet = moment.seconds + _QUIET_SECONDS
         while moment.seconds < min(deadline, quiet):
-            self._read_peer()
+            self._talk.read(now)
             moment = now()
             for session in self._sessions.values():
                 session.tick(moment)
@@ -275,88 +266,29 @@ class PartyNode:
         for session in self._sessions.values():
             session.suspend(moment)
         self._flush(moment)
-        self._outgoing.finish()
+        self._talk.finish()
         self._acks.finish()
         self._write_status(moment, "stopped")
 
     def _work_ahead(self) -> bool:
         return any(s.work_ahead(_AHEAD_FACES) for s in self._sessions.values())
 
-    # -- messages in -----------------------------------------------------------------------
-
-    def _read_peer(self) -> None:
-        for _ in range(_ROUND_PEER):
-            try:
-                arrived = self._peer.receive()
-                if arrived is None:
-                    return
-                if arrived.lost:
-                    self._lost(arrived.lost, now())
-                self.wire.received(arrived.frames)
-                message = PARTY_CODEC.decode(arrived.frames)
-            except TwokeyError as error:
-                self._malformed(error, now())
-                continue
-            self._route_peer(message, now())
-
-    def _lost(self, messages: int, moment: Moment) -> None:
-        """Nobody knows what they said, so no session may go on without them."""
-        for session in self._sessions.values():
-            session.lost(messages, moment)
-
-    def _malformed(self, error: TwokeyError, moment: Moment) -> None:
-        """Once a second at most: else two versions would answer each other's answers for ever."""
-        if moment.seconds >= self._next_malformed:
-            self._next_malformed = moment.seconds + _SECOND
-            log.error("from the peer: %s", error)
-            self._answer_peer(Refused(_UNKNOWN, type(error).__name__, printable(str(error))))
-
-    def _route_peer(self, message: PartyMessage, moment: Moment) -> None:
-        if isinstance(message, Hello):
-            session = self._sessions.get(message.window)
-            if session is not None:
-                session.receive(message, moment)
-                if session.mismatch is not None:
-                    self._mismatched(session.mismatch)
-            return
-        for session in self._sessions.values():
-            if session.knows(message.session):
-                self._told_refusal = ""
-                session.receive(message, moment)
-                self._flush_peer()
-                return
-        if isinstance(message, Refused):
-            if message.session == _UNKNOWN and message.error == HeaderMismatch.__name__:
-                self._mismatched(HeaderMismatch(f"the peer refuses: {message.detail}"))
-            elif message.error == StaleMessage.__name__:
-                pass  # one of the two was restarted
-            elif message.error != self._told_refusal:  # a Hello is refused twice a second
-                self._told_refusal = message.error
-                text = f"the peer refuses: {message.error}: {message.detail}"
-                log.error("%s", text)
-                self.events.announce("refused", text)
-            return
-        detail = "no such session here"
-        self._answer_peer(Refused(message.session, StaleMessage.__name__, detail))
-
-    def _mismatched(self, error: HeaderMismatch) -> None:
-        """Parameters or material that cannot go together: the end, unless there is other work."""
-        log.error("%s", error)
-        if len(self._sessions) <= 1 and not any(s.session for s in self._sessions.values()):
-            self._fatal = error
-
     # -- messages out ----------------------------------------------------------------------
 
     def _flush(self, moment: Moment) -> None:
-        if self._outgoing.held:
-            self._outgoing.advance()
-        self._flush_peer()
+        self._talk.flush()
         for camera, message in self.outbox.take_cameras():
             if isinstance(message, FaceAck):
                 self._acks.add(camera, message, moment.seconds)
             else:
                 self._cameras.send(camera, message)
         self._acks.advance(moment.seconds)
+
+    def _barrier(self) -> None:
+        self._talk.barrier()
+
+    def _deliver(self) -> None:
+        self._talk.flush()
 
     def _sync(self) -> None:
         self.journal.sync()
@@ -366,22 +298,6 @@ class PartyNode:
         """Some of the faces that are not to be kept any longer; on the thread of the upkeep."""
         before = now().wall_ms - round(self.config.keep_events_days * _DAY_MS)
         self.events.forget_before(before, frozenset(self._sessions))
-
-    def _flush_peer(self) -> None:
-        for message in self.outbox.take_peer():
-            self._answer_peer(message)
-
-    def _barrier(self) -> None:
-        self._flush_peer()  # what came before need not wait
-        self._outgoing.barrier()
-
-    def _answer_peer(self, message: PartyMessage) -> None:
-        self._outgoing.put(message)
-
-    def _send_peer(self, message: PartyMessage) -> None:
-        frames = PARTY_CODEC.encode(message)
-        self.wire.sent(type(message), frames)
-        self._peer.send(frames)
 
     # -- windows, watchlist, status --------------------------------------------------------
 
@@ -432,7 +348,7 @@ class PartyNode:
             "written_ms": moment.wall_ms,
             "faces_per_second": round(max(rate, 0.0), 1),
             "watchlist_entries": self._people.size,
-            "wire": self.wire.as_map(),
+            "wire": self._talk.wire.as_map(),
             "windows": [s.status() for s in self._sessions.values()],
         }
         write_atomic(

@@ -17,7 +17,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from party.node import LINES_FILE
+from party.statefiles import LINES_FILE
 from perf import demo_footage
 from perf.demo_outcome import Outcome, Row, compare, read_records
 from perf.demo_stage import CAMERA, WATCHED, Stage

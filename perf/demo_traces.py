@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from camera.source import frames
-from party.node import LINES_FILE
+from party.statefiles import LINES_FILE
 from party.status import STATUS_FILE, read_status
 from perf.demo_stage import Stage
 from shared.errors import InputError, ResourceError

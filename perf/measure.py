@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from party.config import PartyConfig
 from party.events import EventStore, Status
-from party.node import EVENTS_FILE, LINES_FILE
+from party.statefiles import EVENTS_FILE, LINES_FILE
 from perf.deployment import PARTIES, Deployment, Running, deploy, free_ports
 from perf.feeder import Plan
 from perf.replay import Workload, people

@@ -19,7 +19,7 @@ from camera.config import CameraConfig
 from camera.journal import CameraJournal
 from camera.sets import SetStore
 from party.events import EventStore, Status
-from party.node import EVENTS_FILE, LINES_FILE
+from party.statefiles import EVENTS_FILE, LINES_FILE
 from perf.deployment import PARTIES, Deployment, Running, deploy
 from shared import config
 from shared.errors import InputError, QueueFull, RangeError, ResourceError, TamperDetected

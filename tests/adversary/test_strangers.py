@@ -20,7 +20,7 @@ import zmq
 
 from party.eventlines import Status
 from party.events import EventStore
-from party.node import EVENTS_FILE, LINES_FILE
+from party.statefiles import EVENTS_FILE, LINES_FILE
 from perf.deployment import PARTIES, Running, deploy, free_ports
 from shared.messages import (
     CAMERA_CODEC,

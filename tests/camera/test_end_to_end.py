@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from camera.config import CameraConfig
 from camera.journal import CameraJournal
 from party.events import EventStore, FaceEvent, Status
-from party.node import EVENTS_FILE, LINES_FILE
+from party.statefiles import EVENTS_FILE, LINES_FILE
 from perf.deployment import PARTIES, Deployment, Running, deploy
 from shared import config
 from shared.fixedpoint import plaintext_matches

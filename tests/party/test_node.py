@@ -135,20 +135,20 @@ def test_a_watchlist_that_does_not_fit_changes_nothing(
 def test_only_a_refused_hello_can_end_the_process(made: Deployment, node: PartyNode) -> None:
     moment = after(made, -60)
     node._every_second(moment)
-    node._route_peer(Refused(b"an ended session ".ljust(32), "HeaderMismatch", "late"), moment)
-    assert node._fatal is None
+    node._talk._route(Refused(b"an ended session ".ljust(32), "HeaderMismatch", "late"), moment)
+    assert node._talk.error is None
     node._sessions[made.window.id].session = bytes(range(32))
-    node._route_peer(Refused(bytes(32), "HeaderMismatch", "for no reason"), moment)
-    assert node._fatal is None  # they do agree
+    node._talk._route(Refused(bytes(32), "HeaderMismatch", "for no reason"), moment)
+    assert node._talk.error is None  # they do agree
     node._sessions[made.window.id].session = None
-    node._route_peer(Refused(bytes(32), "HeaderMismatch", "other parameters"), moment)
-    assert isinstance(node._fatal, HeaderMismatch)
+    node._talk._route(Refused(bytes(32), "HeaderMismatch", "other parameters"), moment)
+    assert isinstance(node._talk.error, HeaderMismatch)
 
 
 def test_what_does_not_decode_is_answered_once_a_second(node: PartyNode) -> None:
     for seconds in (10.0, 10.5, 10.9, 11.0, 11.5):
-        node._malformed(FormatError("message: a line\nbreak"), Moment(seconds, 0))
-    assert node.wire.messages_sent["other"] == 2
+        node._talk._malformed(FormatError("message: a line\nbreak"), Moment(seconds, 0))
+    assert node._talk.wire.messages_sent["other"] == 2
 
 
 def test_many_outcomes_travel_in_messages_that_a_camera_takes(

@@ -14,7 +14,7 @@ from camera.journal import CameraJournal
 from party.audit import BATCH, check_chain, compare
 from party.events import EventStore, FaceEvent, Status
 from party.journal import PartyJournal, SlotState
-from party.node import EVENTS_FILE, LINES_FILE
+from party.statefiles import EVENTS_FILE, LINES_FILE
 from shared.hashing import digest
 from shared.messages import (
     BURNED,

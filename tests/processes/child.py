@@ -44,7 +44,7 @@ from party.cli import cli as party_cli
 from party.events import EventStore
 from party.journal import PartyJournal
 from party.linefile import LineFile
-from party.node import PartyNode
+from party.peertalk import PeerTalk
 from party.windowstate import Moment
 from shared import config, logs
 from shared.cli import run
@@ -155,7 +155,7 @@ def party(stop: Stop, config_path: str) -> object:
         for method in methods:
             stop.around(owner, method, f"{owner.__name__}.{method}")
 
-    def to_peer(_node: PartyNode, message: Any) -> tuple[str, str, list[bytes]]:
+    def to_peer(_talk: PeerTalk, message: Any) -> tuple[str, str, list[bytes]]:
         frames = [bytes(frame) for frame in PARTY_CODEC.encode(message)]
         return "peer", type(message).__name__, frames
 
@@ -169,7 +169,7 @@ def party(stop: Stop, config_path: str) -> object:
         node.now = lambda: Moment(true_now().seconds, true_now().wall_ms + ahead)
     if forged := os.environ.get(FORGE):
         _forge(forged)
-    stop.around_sending(PartyNode, "_send_peer", to_peer)
+    stop.around_sending(PeerTalk, "_send", to_peer)
     stop.around_sending(CameraLink, "send", to_camera)
     level = os.environ.get(LEVEL, "warning")
     return party_cli(["--log-level", level, "run", "-c", config_path], standalone_mode=False)

@@ -16,7 +16,7 @@ import pytest
 from camera.config import CameraConfig
 from party.eventlines import Status
 from party.events import EventStore
-from party.node import EVENTS_FILE, LINES_FILE
+from party.statefiles import EVENTS_FILE, LINES_FILE
 from shared import config
 from shared.codec import Buffer
 from shared.materialheader import read_header

@@ -18,7 +18,7 @@ import orjson
 import pytest
 
 from party.events import EventStore
-from party.node import EVENTS_FILE, LINES_FILE
+from party.statefiles import EVENTS_FILE, LINES_FILE
 from perf.deployment import free_ports
 from shared.errors import EXIT_SECURITY
 from tests.processes.world import CAMERA, PARTIES, ROOT, World, make_world

@@ -17,7 +17,7 @@ import zmq.utils.z85
 
 from party.eventlines import Status
 from party.events import EventStore
-from party.node import EVENTS_FILE, LINES_FILE
+from party.statefiles import EVENTS_FILE, LINES_FILE
 from shared.errors import EXIT_INPUT
 from shared.materialfile import MaterialFile
 from shared.roles import RoleFolder

@@ -22,7 +22,7 @@ from party.config import PartyConfig
 from party.follow import FollowSession
 from party.lead import LeadSession
 from party.matching import P0Confirming, P1Revealed, Verified
-from party.node import PartyNode
+from party.peertalk import PeerTalk
 from party.prepare import P0Committed, P1Judged, Passed
 from party.session import WindowSession
 from party.windowstate import Moment
@@ -108,20 +108,20 @@ def corrupt(party: int, attacks: dict[str, Attack], evidence: Evidence) -> None:
     name = "LeadSession" if party == 0 else "FollowSession"
     setattr(windows, name, session)
 
-    honest_send, honest_route = PartyNode._send_peer, PartyNode._route_peer
+    honest_send, honest_route = PeerTalk._send, PeerTalk._route
 
-    def send(self: PartyNode, message: Any) -> None:
+    def send(self: PeerTalk, message: Any) -> None:
         if isinstance(message, Raw):
-            self._peer.send(message.frames)
+            self._link.send(message.frames)
         else:
             honest_send(self, message)
 
-    def route(self: PartyNode, message: PartyMessage, moment: Moment) -> None:
+    def route(self: PeerTalk, message: PartyMessage, moment: Moment) -> None:
         evidence.heard(message)
         honest_route(self, message, moment)
 
-    PartyNode._send_peer = send  # type: ignore[method-assign]
-    PartyNode._route_peer = route  # type: ignore[method-assign]
+    PeerTalk._send = send  # type: ignore[method-assign]
+    PeerTalk._route = route  # type: ignore[method-assign]
 
 
 def believe_everything() -> None:

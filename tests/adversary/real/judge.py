@@ -13,7 +13,7 @@ from party.audit import check_chain
 from party.eventlines import Status
 from party.events import Announcement, EventStore, FaceEvent
 from party.journal import Count, PartyJournal, SlotState
-from party.node import EVENTS_FILE, LINES_FILE
+from party.statefiles import EVENTS_FILE, LINES_FILE
 from perf.deployment import PARTIES
 from shared.errors import PeerVanished
 from shared.messages import PARTY_CODEC, PartyMessage, Refused, Run, unpack_runs

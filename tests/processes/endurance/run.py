@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 
-from party.node import LINES_FILE
+from party.statefiles import LINES_FILE
 from perf.deployment import PARTIES
 from perf.report import machine
 from shared.errors import ResourceError, TwokeyError
