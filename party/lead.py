@@ -108,7 +108,7 @@ class LeadSession(LeadPrepare):
         if self._stops_by is not None and moment.seconds > self._stops_by:
             raise PeerVanished("P1 said that it stops, and has not in time")
         if self._may_start():
-            self._start_checks(moment)
+            self._start_check(moment)
             self._start_batches(moment)
 
     def every_second(self, moment: Moment) -> None:

@@ -37,31 +37,34 @@ class LeadPrepare(WindowSession):
             self.burn_check(check.state.header, f"the check did not pass: {reason}")
         self._checks.clear()
 
-    def _start_checks(self, moment: Moment) -> None:
-        while len(self._checks) < self.limits.checks_in_flight:
-            plan = self.next_check.plan()
-            if plan is None:
-                return
-            attempts = self.journal.counts(self.spec.name)[Count.PREPARE_ATTEMPTS]
-            if attempts >= self.limits.prepare_attempts:
-                self.close(f"{attempts} prepare checks failed", moment)
-                return
-            self.next_check.begun(plan.runs)
-            number = self._number()
-            header = CheckHeader(
-                self.session or b"",
-                number,
-                self.params.digest(),
-                self.table.digest(),
-                plan.runs,
-                plan.places,
-            )
-            self.journal.mark_in_prepare(check_name(header.session, number), plan.runs, plan.places)
-            state, message = start_p0(
-                header, self.opening_shares(header, self.table), self._seed(), self._nonce16()
-            )
-            self._checks[number] = _Check(state, moment.seconds + self.limits.check_deadline)
-            self.send_durably(message)
+    def _start_check(self, moment: Moment) -> None:
+        """One at a time: to compute its shares may take a while, and messages may have come."""
+        if len(self._checks) >= self.limits.checks_in_flight:
+            return
+        plan = self.next_check.plan()
+        if plan is None:
+            return
+        attempts = self.journal.counts(self.spec.name)[Count.PREPARE_ATTEMPTS]
+        if attempts >= self.limits.prepare_attempts:
+            self.close(f"{attempts} prepare checks failed", moment)
+            return
+        self.next_check.begun(plan.runs)
+        number = self._number()
+        header = CheckHeader(
+            self.session or b"",
+            number,
+            self.params.digest(),
+            self.table.digest(),
+            plan.runs,
+            plan.places,
+        )
+        self.journal.mark_in_prepare(check_name(header.session, number), plan.runs, plan.places)
+        state, message = start_p0(
+            header, self.opening_shares(header, self.table), self._seed(), self._nonce16()
+        )
+        self._checks[number] = _Check(state, moment.seconds + self.limits.check_deadline)
+        self.send_durably(message)
+        self.goes_on = True
 
     def _prep1(self, message: Prep1) -> None:
         check = self._checks.get(message.check)

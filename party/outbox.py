@@ -23,7 +23,7 @@ class Limits:
     clock_tolerance: float = 5.0
     prepare_ahead: int = 64
     check_slots: int = 256
-    checks_in_flight: int = 2
+    checks_in_flight: int = 4
     batch_faces: int = 1024
     batches_in_flight: int = 4
     held_faces: int = 65_536

@@ -461,7 +461,7 @@ def test_a_new_entry_that_p0_gives_no_place_is_announced() -> None:
 def test_a_new_entry_that_p0_never_prepares_is_announced() -> None:
     with attack("P0 prepares an entry for no face"), Pair(ground(), watchlist()) as pair:
         assert pair.run(3, pair.prepared)
-        pair.p0.session._start_checks = lambda moment: None  # type: ignore[attr-defined]
+        pair.p0.session._start_check = lambda moment: None  # type: ignore[attr-defined]
         add_dan(pair)
         pair.run(LIMITS.entry_deadline + 2)
         send_faces(pair)

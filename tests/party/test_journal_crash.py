@@ -158,6 +158,27 @@ def _copy(path: Path, image: Path) -> None:
         shutil.copy(f"{path}{suffix}", f"{image}{suffix}")
 
 
+def test_a_check_that_a_power_cut_forgets_has_shown_nothing_and_one_that_is_synced_is_burned(
+    tmp_path: Path,
+) -> None:
+    path, image = tmp_path / "j", tmp_path / "image"
+    one = [Run(ONE.set_id, 0, 4)]
+    with PartyJournal(path, boot_id="boot") as journal:
+        journal.register_sets([ONE])
+        journal.bind_places("w", [PlaceBinding(0, bytes(32), "x")])
+        _copy(path, image)  # what is durable: nothing was written for its sake since
+        journal.mark_in_prepare(b"c", one, [0])
+        with PartyJournal(image, boot_id="after") as after:
+            assert set(after.load_states(ONE.set_id)) == {SlotState.FRESH}
+            after.mark_in_prepare(b"c", one, [0])  # the first one's shares never left
+        journal.sync()
+        _copy(path, image)
+        with PartyJournal(image, boot_id="after") as after:
+            assert after.load_states(ONE.set_id)[:5].tolist() == [SlotState.BURNED] * 4 + [0]
+            with pytest.raises(SlotReused):
+                after.mark_in_prepare(b"d", one, [0])
+
+
 SLOTS, PLACES = 24, 3
 ONE = SetInfo(SetName(bytes(16), "w", "camera"), SLOTS)
 runs = st.integers(0, SLOTS - 1).flatmap(
@@ -254,6 +275,7 @@ class JournalMachine(RuleBasedStateMachine):
             return
         assert allowed
         assert not pairs & self.opened
+        self.sync()  # before anything of it is shown
         self.opened |= pairs
         self.checks[name] = (*span, chosen)
         self.states[slots] = SlotState.IN_PREPARE

@@ -296,7 +296,7 @@ class IgnoresWatchlist(Attack):
                 return
             self.strike(session, runs=())
             if self.how == "prepares":
-                session._start_checks = lambda moment: None
+                session._start_check = lambda moment: None
             else:
                 session.table = self.maps[0]
 
