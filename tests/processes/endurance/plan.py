@@ -77,9 +77,15 @@ class Plan:
         return math.ceil(self.slots_rate / self.cameras * lasts) + 64 * self.frame + 1024
 
     @property
+    def open_ahead(self) -> float:
+        """Seconds before its beginning at which a window is opened, if its material is there."""
+        return self.window_seconds / 2
+
+    @property
     def base(self) -> int:
         """Entries that stay on the list: what the others leave of a window's places."""
-        changes = math.ceil(self.window_seconds / self.watchlist_seconds) + 1
+        open_seconds = self.window_seconds + self.open_ahead  # a place is bound once it is open
+        changes = math.ceil(open_seconds / self.watchlist_seconds) + 1
         if self.watchlist_seconds > self.seconds:
             changes = 0
         return self.places - ROTATING - changes

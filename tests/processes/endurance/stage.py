@@ -238,7 +238,7 @@ def build(root: Path, plan: Plan, crowd: Crowd) -> Stage:
         limits=plan.limits,
         party_settings={
             "announce_missing_seconds": plan.window_seconds / 20,
-            "open_ahead_seconds": plan.window_seconds / 2,
+            "open_ahead_seconds": plan.open_ahead,
         },
         camera_settings={
             "drain_seconds": 120.0,
