@@ -16,15 +16,14 @@ from shared.matchinputs import match_inputs_each
 
 SHORT = 8  # faces in a message up to which it pays to evaluate messages together
 TOGETHER = 64
+AT_ONCE = 64  # faces that are evaluated between two looks at the sockets
 
 
 def evaluate(faces: Iterable[HeldFaces], table: PlaceTable) -> None:
-    """Authenticated bit shares of these faces under this place map, once; slots are prepared."""
+    """Authenticated bit shares of these faces under this place map; slots are prepared."""
     short: list[HeldFaces] = []
     waiting = 0
     for held in faces:
-        if held.tags is not None and held.tags_map == table.digest():
-            continue
         if held.run.length > SHORT:
             _keep(held, held.owner.tags(held.run.first, held.masked, table.numbers), table)
             continue

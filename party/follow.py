@@ -83,8 +83,8 @@ class FollowSession(FollowPlaces):
         self._batches: OrderedDict[int, _Batch] = OrderedDict()
         self._announce: list[HeldFaces] = []
         self._openings: OrderedDict[tuple[bytes, int], Confirm1] = OrderedDict()
-        self._next_check = 0
-        self._next_batch = 0
+        self._least_check = 0
+        self._least_batch = 0
         self._asked_to_pause = False
         self._paused = False
         self._recovered: list[Settled] = []
@@ -191,7 +191,7 @@ class FollowSession(FollowPlaces):
 
     def settled_below(self) -> int:
         """The lowest batch number that is not settled here."""
-        return min(self._batches, default=self._next_batch)
+        return min(self._batches, default=self._least_batch)
 
     @property
     def busy(self) -> bool:
@@ -230,7 +230,7 @@ class FollowSession(FollowPlaces):
         state = SessionState(
             session_id(found.params, found.window, found.nonce, nonce), found.nonce, nonce
         )
-        self._next_check = self._next_batch = 0
+        self._least_check = self._least_batch = 0
         self.begin(state, found, moment)
         self._state = state
         self._begin_places()
@@ -243,7 +243,7 @@ class FollowSession(FollowPlaces):
 
     def _prep0(self, message: Prep0, moment: Moment) -> None:
         table = self._table_named(message.place_map, moment)
-        self._next_check = _following(self._next_check, message.check, "prepare check")
+        self._least_check = _following(self._least_check, message.check, "prepare check")
         runs = unpack_runs(message.runs)
         self.known_runs(runs)
         places = tuple(int(p) for p in np.frombuffer(message.places, dtype="<u4"))
@@ -312,7 +312,7 @@ class FollowSession(FollowPlaces):
 
     def _reveal0(self, message: Reveal0, moment: Moment) -> None:
         table = self._table_named(message.place_map, moment)
-        self._next_batch = _following(self._next_batch, message.batch, "batch")
+        self._least_batch = _following(self._least_batch, message.batch, "batch")
         runs = unpack_runs(message.runs)
         self.known_runs(runs)
         self._refuse_burned(runs, f"batch {message.batch}")

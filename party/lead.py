@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from party.agreement import NO_NONCE, SessionState, check_hello, session_id
 from party.batches import Settled, awaiting, batch_name, settled_batch
 from party.deadlines import refuse_late
+from party.evaluation import AT_ONCE
 from party.intake import HeldFaces
 from party.journal import BatchOutcome
 from party.leadprepare import LeadPrepare
@@ -51,7 +52,6 @@ from shared.watchlist import Entry
 log = logging.getLogger(__name__)
 HELLO_SECONDS = 0.5
 _ENOUGH_FACES = 256
-_AT_ONCE = 64  # faces that are evaluated while nothing is received
 _OWN_PATIENCE = 0.8  # of the face deadline
 
 
@@ -330,12 +330,12 @@ class LeadSession(LeadPrepare):
     def _evaluates_first(self, batch: list[HeldFaces], mask: int) -> bool:
         """Evaluates a piece of the batch if all of it would hold up the peer's messages."""
         missing = [held for held in batch if not held.evaluated(mask, self.table.digest())]
-        if sum(held.run.length for held in missing) <= _AT_ONCE:
+        if sum(held.run.length for held in missing) <= AT_ONCE:
             return False
         piece: list[HeldFaces] = []
         faces = 0
         for held in missing:
-            if piece and faces + held.run.length > _AT_ONCE:
+            if piece and faces + held.run.length > AT_ONCE:
                 break
             piece.append(held)
             faces += held.run.length

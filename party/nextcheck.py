@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _LOOK = 64  # sets that are looked at for what comes next, however many cameras there are
 _CHECKS = 2  # that are computed ahead at most, so that memory does not grow with the limits
-PIECE = 64  # slots at a time, and a chunk of P1's file: a face that comes meanwhile waits for it
+PIECE = 64  # slots at a time, whole chunks of P1's file; a face that comes meanwhile waits for it
 
 
 class NextCheck:
@@ -126,9 +126,10 @@ class NextCheck:
             if plan is None or (plans and plan.places != plans[0].places):
                 break
             plans.append(plan)
+            mask = place_mask(plan.places)
             for run in plan.runs:
                 ledger = begun.get(run.set_id) or self._window.ledger(run.set_id).copy()
-                ledger.begin_prepare(run.first, run.length, place_mask(plan.places))
+                ledger.begin_prepare(run.first, run.length, mask)
                 begun[run.set_id] = ledger
                 _to_the_end(order, run.set_id)
         if not plans:  # none of them has work that is worth a check

@@ -17,6 +17,7 @@ from party.auditfile import pack_head, unpack_head
 from party.cameralink import CAMERA_BACKLOG, CameraLink
 from party.config import PartyConfig
 from party.doorkeeper import LOOK_SECONDS, Doorkeeper, raise_open_files
+from party.evaluation import AT_ONCE
 from party.events import EventStore
 from party.health import Demands, Health
 from party.journal import PartyJournal
@@ -33,13 +34,9 @@ from party.watchedlist import WatchedList
 from party.windows import Opener
 from party.windowstate import Moment
 from shared.atomicfile import PUBLIC, write_atomic
-from shared.errors import (
-    TwokeyError,
-)
+from shared.errors import TwokeyError
 from shared.keys import PublicIdentity
-from shared.messages import (
-    FaceAck,
-)
+from shared.messages import FaceAck
 from shared.roles import RoleFolder
 from shared.transport import Connection, Listener, Poller, Transport
 
@@ -50,7 +47,6 @@ log = logging.getLogger(__name__)
 
 _IDLE_MS = 5
 _DISK_MS = 1  # while the disk is to confirm what a message waits for
-_AHEAD_FACES = 64
 _SECOND = 1.0
 _DAY_MS = 86_400_000
 _QUIET_SECONDS = 0.2
@@ -271,7 +267,7 @@ class PartyNode:
         self._write_status(moment, "stopped")
 
     def _work_ahead(self) -> bool:
-        return any(s.work_ahead(_AHEAD_FACES) for s in self._sessions.values())
+        return any(s.work_ahead(AT_ONCE) for s in self._sessions.values())
 
     # -- messages out ----------------------------------------------------------------------
 
