@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -11,28 +10,14 @@ import pytest
 from party.acks import FEW_FACES, GATHER_SECONDS, LONGEST_SECONDS, Acknowledgements
 from shared.errors import ResourceError
 from shared.messages import FaceAck, Outcome
+from tests.support.slowdisk import SlowDisk
 
 MINT = bytes(16)
 
 
-class Disk:
-    """A disk that answers when it is told to."""
-
-    def __init__(self) -> None:
-        self.confirm = threading.Event()
-        self.asked = threading.Event()
-        self.error: ResourceError | None = None
-
-    def sync(self) -> None:
-        self.asked.set()
-        assert self.confirm.wait(10)
-        if self.error is not None:
-            raise self.error
-
-
 @pytest.fixture
-def disk() -> Disk:
-    return Disk()
+def disk() -> SlowDisk:
+    return SlowDisk()
 
 
 @pytest.fixture
@@ -41,10 +26,10 @@ def told() -> list[tuple[str, FaceAck]]:
 
 
 @pytest.fixture
-def acks(disk: Disk, told: list[tuple[str, FaceAck]]) -> Iterator[Acknowledgements]:
+def acks(disk: SlowDisk, told: list[tuple[str, FaceAck]]) -> Iterator[Acknowledgements]:
     made = Acknowledgements(disk.sync, lambda camera, ack: told.append((camera, ack)))
     yield made
-    disk.confirm.set()
+    disk.allow(10)
     made.close()
 
 
@@ -61,7 +46,7 @@ def until(acks: Acknowledgements, seconds: float, reached: Callable[[], object])
 
 
 def test_nothing_is_told_before_the_disk_has_it(
-    acks: Acknowledgements, disk: Disk, told: list[tuple[str, FaceAck]]
+    acks: Acknowledgements, disk: SlowDisk, told: list[tuple[str, FaceAck]]
 ) -> None:
     acks.add("gate", ack(0, 64), 1.0)
     acks.advance(1.0 + 2 * GATHER_SECONDS)
@@ -69,14 +54,14 @@ def test_nothing_is_told_before_the_disk_has_it(
     acks.add("gate", ack(64, 64), 2.0)  # too late for the sync that is under way
     acks.advance(3.0)
     assert told == []
-    disk.confirm.set()
+    disk.allow(10)
     until(acks, 2.0, lambda: told)
     assert [a.outcomes for _, a in told] == [(Outcome(0, 64, 1),)]
     until(acks, 3.0, lambda: len(told) == 2)
     assert told[1][1].outcomes == (Outcome(64, 64, 1),)
 
 
-def test_a_few_faces_are_gathered_for_longer(acks: Acknowledgements, disk: Disk) -> None:
+def test_a_few_faces_are_gathered_for_longer(acks: Acknowledgements, disk: SlowDisk) -> None:
     for slot in range(FEW_FACES - 1):
         acks.add("gate", ack(slot), 1.0)
     acks.advance(1.0 + 2 * GATHER_SECONDS)
@@ -86,10 +71,10 @@ def test_a_few_faces_are_gathered_for_longer(acks: Acknowledgements, disk: Disk)
 
 
 def test_a_disk_that_fails_ends_it_and_nothing_is_told(
-    acks: Acknowledgements, disk: Disk, told: list[tuple[str, FaceAck]]
+    acks: Acknowledgements, disk: SlowDisk, told: list[tuple[str, FaceAck]]
 ) -> None:
     disk.error = ResourceError("the disk did not confirm a write")
-    disk.confirm.set()
+    disk.allow(10)
     acks.add("gate", ack(0, 64), 1.0)
     acks.advance(2.0)
     until(acks, 2.0, lambda: acks.error is not None)
@@ -99,9 +84,9 @@ def test_a_disk_that_fails_ends_it_and_nothing_is_told(
 
 
 def test_at_the_end_all_that_waits_is_made_durable_and_told(
-    acks: Acknowledgements, disk: Disk, told: list[tuple[str, FaceAck]]
+    acks: Acknowledgements, disk: SlowDisk, told: list[tuple[str, FaceAck]]
 ) -> None:
-    disk.confirm.set()
+    disk.allow(10)
     acks.add("gate", ack(0), 1.0)
     acks.finish()
     assert disk.asked.is_set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -11,30 +10,12 @@ import pytest
 from party.outgoing import Outgoing
 from shared.errors import ResourceError
 from shared.messages import PartyMessage, Ping
-
-
-class Disk:
-    """A disk that confirms one sync at a time, when it is told to."""
-
-    def __init__(self) -> None:
-        self._permits = threading.Semaphore(0)
-        self.syncs = 0
-        self.error: ResourceError | None = None
-
-    def allow(self, count: int = 1) -> None:
-        for _ in range(count):
-            self._permits.release()
-
-    def sync(self) -> None:
-        self.syncs += 1
-        assert self._permits.acquire(timeout=10)
-        if self.error is not None:
-            raise self.error
+from tests.support.slowdisk import SlowDisk
 
 
 @pytest.fixture
-def disk() -> Disk:
-    return Disk()
+def disk() -> SlowDisk:
+    return SlowDisk()
 
 
 @pytest.fixture
@@ -43,7 +24,7 @@ def sent() -> list[PartyMessage]:
 
 
 @pytest.fixture
-def outgoing(disk: Disk, sent: list[PartyMessage]) -> Iterator[Outgoing]:
+def outgoing(disk: SlowDisk, sent: list[PartyMessage]) -> Iterator[Outgoing]:
     made = Outgoing(disk.sync, sent.append)
     yield made
     disk.allow(10)
@@ -63,7 +44,7 @@ def until(outgoing: Outgoing, reached: Callable[[], object]) -> None:
 
 
 def test_without_a_barrier_everything_leaves_at_once(
-    outgoing: Outgoing, disk: Disk, sent: list[PartyMessage]
+    outgoing: Outgoing, disk: SlowDisk, sent: list[PartyMessage]
 ) -> None:
     for i in range(3):
         outgoing.put(number(i))
@@ -72,7 +53,7 @@ def test_without_a_barrier_everything_leaves_at_once(
 
 
 def test_nothing_behind_a_barrier_leaves_before_the_disk_has_confirmed(
-    outgoing: Outgoing, disk: Disk, sent: list[PartyMessage]
+    outgoing: Outgoing, disk: SlowDisk, sent: list[PartyMessage]
 ) -> None:
     outgoing.put(number(0))
     outgoing.barrier()
@@ -89,7 +70,7 @@ def test_nothing_behind_a_barrier_leaves_before_the_disk_has_confirmed(
 
 
 def test_each_barrier_has_a_sync_of_its_own_that_begins_after_it(
-    outgoing: Outgoing, disk: Disk, sent: list[PartyMessage]
+    outgoing: Outgoing, disk: SlowDisk, sent: list[PartyMessage]
 ) -> None:
     outgoing.barrier()
     outgoing.put(number(0))
@@ -107,7 +88,7 @@ def test_each_barrier_has_a_sync_of_its_own_that_begins_after_it(
 
 
 def test_when_the_disk_fails_what_waited_for_it_is_never_sent(
-    outgoing: Outgoing, disk: Disk, sent: list[PartyMessage]
+    outgoing: Outgoing, disk: SlowDisk, sent: list[PartyMessage]
 ) -> None:
     disk.error = ResourceError("no")
     outgoing.barrier()
@@ -121,7 +102,7 @@ def test_when_the_disk_fails_what_waited_for_it_is_never_sent(
 
 
 def test_at_the_end_everything_is_sent_in_order(
-    outgoing: Outgoing, disk: Disk, sent: list[PartyMessage]
+    outgoing: Outgoing, disk: SlowDisk, sent: list[PartyMessage]
 ) -> None:
     for i in range(3):
         outgoing.barrier()
@@ -133,7 +114,7 @@ def test_at_the_end_everything_is_sent_in_order(
 
 
 def test_closing_sends_nothing_that_waits(
-    outgoing: Outgoing, disk: Disk, sent: list[PartyMessage]
+    outgoing: Outgoing, disk: SlowDisk, sent: list[PartyMessage]
 ) -> None:
     outgoing.barrier()
     outgoing.put(number(0))
